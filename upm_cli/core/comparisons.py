@@ -1,0 +1,53 @@
+"""Comparisons: one row for each prediction whose ground truth is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from upm_cli.core.window import F32Array, F64Array, I64Array, Strings
+
+
+@dataclass(slots=True)
+class Comparisons:
+    """n comparisons in columns, in log order.
+
+    `seq` (n,) int64 log position · `start_ms` (n,) int64 event time · `window_id`, `tenant` Strings ·
+    `prediction` (n,) float32: value, probability of the positive class, or probability given to the true class
+    (multiclass); NaN for structured · `truth` (n,) float64: number, 0/1, class number; NaN for structured ·
+    `score` (n,) float32 seed drift score, NaN when it could not be made · `brier`, `base_brier` (n,) float32: squared
+    error of the class probabilities of the model and of the base rate known before the window; NaN without classes.
+    """
+
+    seq: I64Array
+    start_ms: I64Array
+    window_id: Strings
+    tenant: Strings
+    prediction: F32Array
+    truth: F64Array
+    score: F32Array
+    brier: F32Array
+    base_brier: F32Array
+
+    def __len__(self) -> int:
+        return self.seq.size
+
+    @classmethod
+    def empty(cls) -> Self:
+        none = np.zeros(0, np.float32)
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, nothing, Strings.empty(0), Strings.empty(0), none, np.zeros(0), none, none, none)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        if not parts:
+            return cls.empty()
+        if len(parts) == 1:
+            return parts[0]
+        columns = []
+        for name in cls.__slots__:
+            pieces = [getattr(part, name) for part in parts]
+            first = pieces[0]
+            columns.append(Strings.concat(pieces) if isinstance(first, Strings) else np.concatenate(pieces))
+        return cls(*columns)

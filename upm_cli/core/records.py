@@ -1,0 +1,259 @@
+"""The records of the control state, as plain values. The store turns rows into these and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Mode(StrEnum):
+    SHADOW = "shadow"
+    CANARY = "canary"
+    ACTIVE = "active"
+
+
+class Ring(StrEnum):
+    """Where an activation is seen: by nobody, by some tenants, by all."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    GLOBAL = "global"
+
+
+RING_OF_MODE: Mapping[Mode, Ring] = {Mode.SHADOW: Ring.SHADOW, Mode.CANARY: Ring.CANARY, Mode.ACTIVE: Ring.GLOBAL}
+
+
+class TrainerStatus(StrEnum):
+    IDLE = "idle"
+    TRAINING = "training"
+    PAUSED = "paused"
+    ERRORED = "errored"
+
+
+class SnapshotStatus(StrEnum):
+    CREATED = "created"
+    ACTIVATED = "activated"
+    ROLLED_BACK = "rolled_back"
+    ARCHIVED = "archived"
+
+
+class DriftStatus(StrEnum):
+    OPEN = "open"
+    QUARANTINED = "quarantined"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One event log and what its ingest worker has done so far. Counts are over the life of the stream.
+
+    `read = released + pending + duplicate + late + dead_letter`; `released` are the WINDOW rows in the log.
+    `late_arrivals` (appended though late), `early` (released early as the buffer was full) and `gaps` are
+    sub-counts of released. `labels_*` count separate ground-truth events.
+    """
+
+    name: str
+    next_seq: int = 0  # the seq the next log row gets
+    read: int = 0
+    released: int = 0
+    pending: int = 0
+    duplicate: int = 0
+    late: int = 0
+    dead_letter: int = 0
+    late_arrivals: int = 0
+    early: int = 0
+    gaps: int = 0
+    labels_read: int = 0
+    labels_joined: int = 0
+    labels_orphan: int = 0
+    watermark_ms: int | None = None
+    epoch: int = 0  # fencing: grows with each ingest worker that takes the lease
+    state_digest: str | None = None  # blob with the replay buffer and dedup horizon
+    updated_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePosition:
+    """How far one file has been read. `key` identifies the file by inode and prefix hash."""
+
+    stream: str
+    key: str
+    path: str
+    offset: int = 0  # bytes (lines formats) or rows (Parquet) already committed
+    size_bytes: int = 0
+    done: bool = False
+    updated_at_ms: int = 0
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One immutable file of bulk facts. `kind`: log | names | dead | late | comparisons | telemetry."""
+
+    kind: str
+    owner: str  # stream or trainer
+    first_seq: int
+    last_seq: int  # inclusive
+    rows: int
+    path: str  # relative to the project's .upm folder
+    size_bytes: int
+    digest: str  # sha256 of the file
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainer:
+    """One named trainer. `log_position` is the seq of the next log row it has not yet consumed."""
+
+    name: str
+    stream: str
+    mode: Mode = Mode.SHADOW
+    tenant_id: str | None = None
+    status: TrainerStatus = TrainerStatus.IDLE
+    desired: str = "run"  # run | pause
+    pause_reason: str | None = None
+    last_window_id: str | None = None
+    last_window_fetched_at_ms: int | None = None
+    last_loss: float | None = None
+    drift_score: float | None = None
+    log_position: int = 0
+    trained: int = 0
+    unlabelled: int = 0
+    dead_letter: int = 0  # windows whose label or step the learner refused
+    loss_sum: float = 0.0  # progressive loss, summed over trained windows
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_digest: str | None = None
+    weights_sha256: str | None = None
+    last_version: int = 0  # newest snapshot version ever made
+    snapshot_at_trained: int = 0  # `trained` when the last automatic snapshot was made
+    lineage: tuple[Mapping[str, Any], ...] = ()  # rewinds: {at_seq, to_version, skipped_from_seq, reason}
+    learner: Mapping[str, Any] = field(default_factory=dict)  # resolved learner spec, fixed once task is known
+    epoch: int = 0  # grows with every activation and rollback
+    fence: int = 0  # grows with every training worker that takes the lease
+    config_digest: str | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One immutable model for agents. `digest` is over the canonical (uncompressed) bytes."""
+
+    trainer: str
+    version: int
+    mode: Mode
+    digest: str
+    file_digest: str  # sha256 of the stored (compressed) bytes
+    codec: str  # zstd | gzip | none
+    path: str
+    size_bytes: int
+    raw_bytes: int
+    status: SnapshotStatus = SnapshotStatus.CREATED
+    tenant_id: str | None = None
+    parent: int | None = None
+    first_seq: int = 0
+    last_seq: int = 0
+    windows: int = 0  # trained windows in the model
+    checkpoint_digest: str | None = None  # trainer state at the same position, to go back to
+    quarantined: bool = False
+    quarantine_reason: str | None = None
+    pinned: bool = False
+    note: str | None = None
+    created_at_ms: int = 0
+    activated_at_ms: int | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """One move of the pointer (trainer, ring). The newest epoch of a ring is what is live there."""
+
+    trainer: str
+    ring: Ring
+    epoch: int
+    version: int
+    previous_version: int | None
+    percent: int
+    kind: str  # activate | rollback
+    decision_id: str
+    actor: str
+    reason: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftWindow:
+    """One closed or open event-time window of comparisons, judged by the seed's rule."""
+
+    trainer: str
+    window_id: str  # "<trainer>/<start>" is unique
+    version: int | None  # the snapshot that was newest while it was scored
+    started_at_ms: int
+    closed_at_ms: int
+    status: DriftStatus
+    verdict: str  # pass | fail | unknown
+    threshold: float
+    n: int
+    mean: float | None
+    p95: float | None
+    max: float | None
+    recommendation: str | None = None  # rollback | pause
+    tenant_id: str | None = None
+    first_seq: int = 0
+    last_seq: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Why a rollback happened and what is still to look at."""
+
+    incident_id: str
+    trainer: str
+    from_version: int | None
+    to_version: int | None
+    reason: str
+    actor: str
+    at_ms: int
+    suspect_first_seq: int | None = None
+    suspect_last_seq: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEvent:
+    """An event that was committed with the change it tells of (CloudEvents names)."""
+
+    event_id: str
+    type: str  # ai.upm.snapshot.created, …
+    source: str  # /trainers/<name>
+    at_ms: int
+    data: Mapping[str, Any]
+    position: int = 0  # set by the store, gap-free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """How far the drift monitor of a trainer has read its comparisons, and its open window."""
+
+    trainer: str
+    position: int = 0  # next seq to read
+    state_digest: str | None = None  # blob with the open windows' scores
+    compared: int = 0  # comparisons scored so far
+    fence: int = 0
+    updated_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Keeps a (trainer, ring) on a version: nothing automatic may move it until it is lifted."""
+
+    trainer: str
+    ring: Ring
+    version: int
+    reason: str
+    actor: str
+    at_ms: int
