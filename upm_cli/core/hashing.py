@@ -25,6 +25,7 @@ K0: Final = 0x9E3779B97F4A7C15
 K1: Final = 0xD6E8FEB86659FD93
 K2: Final = 0xC2B2AE3D27D4EB4F
 _MASK: Final = (1 << 64) - 1
+_LOW_BYTES: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # keeps the first n bytes of a word
 
 U64Array = npt.NDArray[np.uint64]
 
@@ -66,24 +67,26 @@ def hash_spans(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengt
     `data` is (m,) uint8; string i is `data[starts[i] : starts[i] + lengths[i]]`. Returns (n,) uint64.
     Works word by word over all strings at once, so its cost grows with the longest string.
     """
-    n = starts.size
     h = lengths.astype(np.uint64) * np.uint64(K0)
-    if n == 0:
+    if starts.size == 0:
         return h
     padded = np.concatenate([data, np.zeros(8, np.uint8)])
-    words = np.lib.stride_tricks.as_strided(padded, (data.size + 1, 8), (1, 1))
-    weights = np.uint64(1) << (np.arange(8, dtype=np.uint64) * np.uint64(8))
-    rows = np.arange(n)
-    done = 0
-    while rows.size:
-        rows = rows[lengths[rows] > done]
-        if not rows.size:
+    words = np.ndarray((data.size + 1,), "<u8", padded, 0, (1,))  # the word that begins at each byte
+    at, left = starts, lengths
+    rows: slice | npt.NDArray[np.int64] = slice(None)
+    while True:
+        more = left > 0
+        if not more.all():
+            kept = np.flatnonzero(more)
+            at, left, rows = at[kept], left[kept], kept if isinstance(rows, slice) else rows[kept]
+        if not left.size:
             break
-        left = np.minimum(lengths[rows] - done, 8)
-        bytes8 = words[starts[rows] + done].astype(np.uint64)
-        bytes8[np.arange(8) >= left[:, None]] = 0
-        part = (h[rows] ^ (bytes8 * weights).sum(axis=1, dtype=np.uint64)) * np.uint64(K1)
-        h[rows] = part ^ (part >> np.uint64(32))
-        done += 8
+        part = words[at]
+        part &= _LOW_BYTES[np.minimum(left, 8)]
+        part ^= h[rows]
+        part *= np.uint64(K1)
+        part ^= part >> np.uint64(32)
+        h[rows] = part
+        at, left = at + 8, left - 8
     h *= np.uint64(K2)
     return h ^ (h >> np.uint64(29))
