@@ -1,0 +1,118 @@
+"""The `upm` program: its commands, and the one place where its errors become messages and exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from upm_cli import __version__
+from upm_cli.clock import Clock, SystemClock
+from upm_cli.commands._context import Context, Globals
+from upm_cli.commands._globals import Frame, root_command
+from upm_cli.commands._group import Entry, LazyGroup, new_group
+from upm_cli.commands._output import write
+from upm_cli.commands._run import Run, usage_error
+from upm_cli.errors import UpmError, UsageError
+from upm_cli.exit_codes import ExitCode
+
+# name → (module, heading). `upm --help` lists them in this order.
+_COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("train", "train", "Loop"),
+    ("ingest", "ingest", "Loop"),
+    ("predict", "predict", "Loop"),
+    ("trainer", "trainer", "Loop"),
+    ("pause", "pause", "Loop"),
+    ("resume", "pause", "Loop"),
+    ("snapshot", "snapshot", "Release"),
+    ("activate", "activate", "Release"),
+    ("rollback", "rollback", "Release"),
+    ("drift-report", "drift", "Safety"),
+    ("validate", "validate", "Safety"),
+    ("status", "status", "Operate"),
+    ("tui", "tui", "Operate"),
+    ("events", "events", "Operate"),
+    ("init", "init", "Setup"),
+    ("demo", "demo", "Setup"),
+    ("config", "config", "Setup"),
+    ("explain", "explain", "Setup"),
+    ("completion", "completion", "Setup"),
+    ("version", "version", "Setup"),
+)
+EPILOG = "New here?  upm demo        Your own data?  upm init"
+
+
+def _entries() -> dict[str, Entry]:
+    here = Path(__file__).parent / "commands"
+    return {name: Entry(name, module, panel) for name, module, panel in _COMMANDS if (here / f"{module}.py").is_file()}
+
+
+class _Root(LazyGroup):
+    entries = _entries()
+
+
+def build() -> Any:
+    """Return the root command; no command module is loaded yet."""
+    app = new_group(cls=_Root, invoke_without_command=True, epilog=EPILOG)
+    app.callback()(_root)
+    return typer.main.get_command(app)
+
+
+@root_command
+def _root(
+    ctx: Context,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
+) -> None:
+    """One model that keeps learning in production: train on a stream, keep snapshots, judge, undo."""
+    if not version:
+        raise UsageError("no command given", hint="upm --help lists them", code="UPM-E026")
+    write(f"upm {__version__}\n")
+
+
+def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> int:
+    """Run `upm` with the arguments `argv` and return its exit code. Everything that goes wrong ends here."""
+    run = Run(list(sys.argv[1:] if argv is None else argv), clock or SystemClock())
+    try:
+        code = _execute(run)
+        sys.stdout.flush()
+    except typer.Exit as exc:
+        code = exc.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        run.say.note("interrupted")
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        code = ExitCode.DONE
+    except UpmError as exc:
+        code = run.report(exc)
+    except typer.TyperException as exc:
+        code = run.report(usage_error(exc))
+    except Exception as exc:  # the one last catcher of this process
+        code = run.report(run.crashed(exc))
+    return int(code)
+
+
+def entry_point() -> None:
+    """Run as the program `upm`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(main())
+
+
+def _execute(run: Run) -> int:
+    root = build()
+    if "_UPM_COMPLETE" in os.environ:
+        root.main(run.argv, prog_name="upm")
+    frame = Frame(globals=Globals(), open=run.open)
+    with root.make_context("upm", [*run.argv] or ["--help"], obj=frame) as context:
+        code = root.invoke(context)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _let_go_of_stdout() -> None:
+    """Whoever read our output has gone: send the rest nowhere, so that the interpreter's last flush is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

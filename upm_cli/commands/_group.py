@@ -1,0 +1,136 @@
+"""How commands and groups behave: plain help in panels, suggestions for typos, modules loaded when needed."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from upm_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command of the root lives and under which heading `upm --help` lists it."""
+
+    name: str
+    module: str  # upm_cli.commands.<module>, with register(app)
+    panel: str
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help shows its options under their panels."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        _write_help_text(self.help, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands; a typo gets the nearest name."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        _write_help_text(self.help, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        names = self.list_commands(ctx)
+        room = formatter.width - 6 - max(map(len, names), default=0)
+        for name in names:
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None) or "Commands"
+                panels.setdefault(panel, []).append((name, command.get_short_help_str(room)))
+        _write_panels(panels, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = get_close_matches(name, self.list_commands(ctx), 1)
+            path = ctx.command_path
+            hint = f"did you mean: {path} {near[0]}" if near else f"{path} --help lists them"
+            raise UsageError(f"no command {name!r}", hint=hint, code="UPM-E026")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(PlainGroup):
+    """The root: a command's module is imported when the command is run or its help is shown."""
+
+    entries: Mapping[str, Entry] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        if cmd_name not in self.commands:
+            self.commands.update(_load(entry.module))
+            for name in self.commands:
+                self.commands[name].rich_help_panel = self.entries[name].panel  # type: ignore[attr-defined]
+        return self.commands.get(cmd_name)
+
+
+def new_group(name: str = "", help: str = "", **more: Any) -> typer.Typer:
+    """Return a Typer for a group of commands (`upm trainer …`), with the house's help and suggestions."""
+    if name:
+        more["name"] = name
+    if help:
+        more["help"] = help
+    return typer.Typer(
+        cls=more.pop("cls", PlainGroup),
+        rich_markup_mode=None,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        **more,
+    )
+
+
+def _load(module: str) -> dict[str, Any]:
+    """Import a command module and return its commands by name."""
+    app = new_group()
+    app.callback()(lambda: None)  # keeps a single command from becoming the whole app
+    importlib.import_module(f"upm_cli.commands.{module}").register(app)
+    for info in app.registered_commands:
+        if info.cls is TyperCommand:
+            info.cls = PlainCommand
+        info.context_settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    group: Any = typer.main.get_command(app)
+    commands: dict[str, Any] = group.commands
+    return commands
+
+
+def _write_help_text(text: str | None, formatter: Any) -> None:
+    """Write a docstring: paragraphs are wrapped to the width, the ones that begin with "Example" stay as they are."""
+    if not text:
+        return
+    paragraphs = text.strip().split("\n\n")
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text("\n\n".join("\b\n" + p if p.startswith("Example") else p for p in paragraphs))
+
+
+def _write_options(params: Sequence[Any], ctx: Any, formatter: Any) -> None:
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for param in params:
+        record = param.get_help_record(ctx)
+        if record is not None:
+            kind = "Arguments" if param.param_type_name == "argument" else "Options"
+            panels.setdefault(getattr(param, "rich_help_panel", None) or kind, []).append(record)
+    _write_panels(panels, formatter)
+
+
+def _write_panels(panels: Mapping[str, list[tuple[str, str]]], formatter: Any) -> None:
+    for title, records in panels.items():
+        with formatter.section(title):
+            formatter.write_dl(records)
