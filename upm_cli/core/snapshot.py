@@ -66,13 +66,13 @@ def encode(arrays: Arrays, manifest: Manifest) -> bytes:
     """
     manifest = _checked_manifest(manifest)
     table: dict[str, Any] = {}
-    data: list[Array] = []
+    data: list[memoryview] = []
     end = 0
     for name in sorted(arrays):
         tensor = _writable(name, arrays[name])
         begin, end = end, end + tensor.nbytes
         table[name] = {"data_offsets": [begin, end], "dtype": _DTYPE_NAMES[tensor.dtype], "shape": [*tensor.shape]}
-        data.append(tensor)
+        data.append(tensor.data)
     metadata = {"manifest": canonical_json(manifest)}
     seal = _seal({"__metadata__": metadata, **table}, data)
     header = _padded(canonical_json({"__metadata__": {**metadata, "sha256": seal}, **table}).encode())
@@ -123,7 +123,7 @@ def _check_finite(name: str, tensor: Array) -> None:
         raise SnapshotFormatError(f"tensor {name!r} holds a NaN or an infinity")
 
 
-def _seal(header: Mapping[str, Any], data: Sequence[Array | memoryview]) -> str:
+def _seal(header: Mapping[str, Any], data: Sequence[memoryview]) -> str:
     digest = hashlib.sha256(canonical_json(header).encode())
     for part in data:
         digest.update(part)
