@@ -145,7 +145,8 @@ class DriftState:
         if not len(table):
             return
         slots = table.start_ms // self.policy.window_duration_ms
-        excess = table.brier - table.base_brier
+        with np.errstate(invalid="ignore", over="ignore"):
+            excess = table.brier - table.base_brier
         done = 0
         for at in self._boundaries(slots):
             if at > done:
