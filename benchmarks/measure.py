@@ -30,14 +30,14 @@ class Run:
     stderr: str
 
 
-class CommandFailed(RuntimeError):
+class CommandError(RuntimeError):
     """The measured command ended with another code than 0."""
 
 
 def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
     """Run `command` with no standard input and return what it cost.
 
-    Raises CommandFailed with the end of its standard error.
+    Raises CommandError with the end of its standard error.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begun = time.perf_counter()
@@ -53,7 +53,7 @@ def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | N
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
     if child.returncode:
-        raise CommandFailed(f"{' '.join(command)[:200]} ended with {child.returncode}:\n{texts[1][-2000:]}")
+        raise CommandError(f"{' '.join(command)[:200]} ended with {child.returncode}:\n{texts[1][-2000:]}")
     return Run(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss / 1024, sampler.peak_mib, *texts)
 
 
@@ -67,13 +67,13 @@ def take_turns(contenders: Sequence[Callable[[], Run]], rounds: int) -> list[lis
 
 
 def median(runs: Iterable[Run], figure: str) -> float:
-    return statistics.median(getattr(each, figure) for each in runs)
+    return float(statistics.median(getattr(each, figure) for each in runs))
 
 
 def median_ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> float:
     """Return the median over the rounds of theirs/ours: above 1, ours is the cheaper one."""
     pairs = zip(ours, theirs, strict=True)
-    return statistics.median(getattr(b, figure) / getattr(a, figure) for a, b in pairs)
+    return float(statistics.median(getattr(b, figure) / getattr(a, figure) for a, b in pairs))
 
 
 class _Sampler(threading.Thread):
