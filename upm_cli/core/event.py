@@ -1,0 +1,250 @@
+"""What upm tells the world, as a registry: events (facts, sent once) and telemetry (measurements, aggregated).
+
+Names and fields are a contract; docs/reference/events.md is made from this table by `core.event_docs`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Combine(StrEnum):
+    """How several measurements of one kind become one when points are aggregated."""
+
+    LAST = "last"
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A fact that is told once, in the commit that made it true. `fields` are always there; `more` may be."""
+
+    type: str
+    sender: str
+    receiver: str
+    doc: str
+    fields: Mapping[str, str]
+    more: Mapping[str, str] = field(default_factory=dict)
+    carried_as: str = "outbox"  # outbox | input | comparisons
+
+    def problems(self, data: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with `data` as the data of such an event; empty when nothing is."""
+        missing = [f"{self.type}: no field {name!r}" for name in self.fields if name not in data]
+        unknown = [
+            f"{self.type}: unknown field {name!r}" for name in data if name not in self.fields and name not in self.more
+        ]
+        return missing + unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measured value of a telemetry name."""
+
+    name: str
+    unit: str
+    combine: Combine
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryType:
+    """A measured name: `measurements` come with each point."""
+
+    name: str
+    doc: str
+    measurements: tuple[Measurement, ...]
+
+
+_IDS: Final = {"trainer_id": "name of the trainer"}
+
+EVENTS: Final[Mapping[str, EventType]] = {
+    event.type: event
+    for event in (
+        EventType(
+            "system.feature_window.created",
+            "source",
+            "ingest worker",
+            "A feature window was closed upstream and can be learned from.",
+            {
+                "window_id": "unique in its stream",
+                "window_start": "event time, ISO 8601 or Unix milliseconds",
+                "window_end": "event time, exclusive",
+                "features": "map of name to number, boolean, string, list or object",
+            },
+            {"tenant_id": "whose window it is", "label": "ground truth, when it is known", "labels": "same as label"},
+            "input",
+        ),
+        EventType(
+            "system.feature_window.labelled",
+            "source",
+            "ingest worker",
+            "The ground truth of an earlier window became known.",
+            {"window_id": "the window it belongs to", "label": "number, boolean, class name or map of numbers"},
+            {"tenant_id": "whose window it is", "labels": "same as label"},
+            "input",
+        ),
+        EventType(
+            "ai.upm.snapshot.created",
+            "trainer",
+            "anyone",
+            "A snapshot was made.",
+            {
+                "snapshot_id": "<trainer>/<version>",
+                **_IDS,
+                "version": "number, grows by one within a trainer",
+                "created_at": "ISO 8601, UTC",
+                "metadata": "map: digest, size, log range, metrics",
+            },
+        ),
+        EventType(
+            "ai.upm.snapshot.activated",
+            "snapshot manager",
+            "adapter sync",
+            "A snapshot became the one to use in a ring.",
+            {
+                "snapshot_id": "<trainer>/<version>",
+                **_IDS,
+                "version": "number",
+                "activated_at": "ISO 8601, UTC",
+                "previous_snapshot_id": "what it replaced, or null",
+            },
+            {"ring": "shadow, canary or global", "percent": "share of tenants", "epoch": "number, grows"},
+        ),
+        EventType(
+            "ai.upm.shadow_delta",
+            "trainer",
+            "drift monitor",
+            "One prediction was compared with its ground truth. Bulk: a row of the comparisons files, not the outbox.",
+            {
+                **_IDS,
+                "prediction_id": "log position and window id",
+                "shadow_prediction": "what the model said before it learned from the window",
+                "ground_truth": "what was true",
+                "drift_score": "seed score, null when it could not be made",
+                "timestamp": "event time of the window",
+            },
+            carried_as="comparisons",
+        ),
+        EventType(
+            "ai.upm.drift.quarantine",
+            "drift monitor",
+            "anyone",
+            "A drift window failed and quarantine is enabled.",
+            {
+                **_IDS,
+                "drift_window_id": "<trainer>/<start of the window in Unix milliseconds>",
+                "drift_p95": "P95 of the rule in charge",
+                "threshold": "the limit it reached",
+                "recommendation": "rollback, or pause when there is nothing to go back to",
+                "quarantined_at": "ISO 8601, UTC",
+            },
+            {
+                "rule": "seed or regret",
+                "sample_count": "comparisons judged",
+                "snapshot_ids": "snapshots that learned from the window and are barred now",
+            },
+        ),
+        EventType(
+            "ai.upm.rollback",
+            "snapshot manager",
+            "anyone",
+            "A ring was put back on an earlier snapshot.",
+            {
+                **_IDS,
+                "from_snapshot_id": "what was in use, or null",
+                "to_snapshot_id": "what is in use now",
+                "reason": "why",
+                "rolled_back_at": "ISO 8601, UTC",
+            },
+            {"ring": "shadow, canary or global", "epoch": "number, grows", "incident_id": "the record to follow up"},
+        ),
+    )
+}
+
+
+def _type(name: str, doc: str, *measurements: tuple[str, str, Combine]) -> TelemetryType:
+    return TelemetryType(name, doc, tuple(Measurement(*each) for each in measurements))
+
+
+TELEMETRY: Final[Mapping[str, TelemetryType]] = {
+    kind.name: kind
+    for kind in (
+        _type(
+            "upm.trainer.update",
+            "The trainer learned from windows and committed.",
+            ("loss", "loss per window, before learning", Combine.MEAN),
+            ("duration_ms", "milliseconds", Combine.SUM),
+            ("window_count", "windows", Combine.SUM),
+        ),
+        _type(
+            "upm.trainer.snapshot",
+            "The trainer made a snapshot.",
+            ("snapshot_id", "id", Combine.LAST),
+            ("version", "number", Combine.LAST),
+            ("size_bytes", "bytes, compressed", Combine.LAST),
+        ),
+        _type(
+            "upm.replay_buffer.add",
+            "Windows entered the replay buffer.",
+            ("window_id", "id of the last one", Combine.LAST),
+            ("buffer_size", "windows in the buffer after it", Combine.LAST),
+        ),
+        _type(
+            "upm.replay_buffer.release",
+            "Windows were released into the event log.",
+            ("count", "windows", Combine.SUM),
+            ("sequence_start", "log position of the first", Combine.MIN),
+            ("sequence_end", "log position of the last", Combine.MAX),
+        ),
+        _type(
+            "upm.replay_buffer.duplicate",
+            "Windows were dropped as their id had been seen.",
+            ("window_id", "id of the last one", Combine.LAST),
+        ),
+        _type(
+            "upm.replay_buffer.late_arrival",
+            "Windows came after their place was released and were appended.",
+            ("window_id", "id of the last one", Combine.LAST),
+            ("delay_ms", "milliseconds behind the watermark, the longest", Combine.MAX),
+        ),
+        _type(
+            "upm.drift.score",
+            "A drift window was judged.",
+            ("drift_p95", "score", Combine.LAST),
+            ("drift_mean", "score", Combine.LAST),
+            ("drift_max", "score", Combine.LAST),
+            ("sample_count", "comparisons", Combine.LAST),
+        ),
+        _type(
+            "upm.drift.quarantine",
+            "A drift window failed and quarantine is enabled.",
+            ("trainer_id", "id", Combine.LAST),
+            ("drift_p95", "score", Combine.LAST),
+            ("threshold", "score", Combine.LAST),
+        ),
+        _type(
+            "upm.adapter.sync.start",
+            "A snapshot is about to be sent to adapters.",
+            ("snapshot_id", "id", Combine.LAST),
+            ("adapter_count", "adapters", Combine.SUM),
+        ),
+        _type(
+            "upm.adapter.sync.success",
+            "An adapter confirmed a snapshot.",
+            ("adapter_id", "id", Combine.LAST),
+            ("snapshot_id", "id", Combine.LAST),
+            ("duration_ms", "milliseconds", Combine.SUM),
+        ),
+        _type(
+            "upm.adapter.sync.failure",
+            "An adapter could not take a snapshot.",
+            ("adapter_id", "id", Combine.LAST),
+            ("snapshot_id", "id", Combine.LAST),
+            ("reason", "text", Combine.LAST),
+            ("retry_count", "tries so far", Combine.MAX),
+        ),
+    )
+}
