@@ -167,6 +167,10 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the windows, one round")
@@ -182,7 +186,7 @@ def main() -> None:
         rows += compare(shape, size, options.data, rounds)
         rows += memory_rows(shape, size, options.data)
     if options.json:
-        print(json.dumps([{k: None if v != v else v for k, v in asdict(row).items()} for row in rows]))
+        print(json.dumps([{k: _finite(v) for k, v in asdict(row).items()} for row in rows]))
     else:
         print(table(rows))
 
