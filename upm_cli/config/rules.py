@@ -1,0 +1,38 @@
+"""What settings must agree on with each other. Checked once each of them is valid by itself."""
+
+from collections.abc import Mapping
+
+from upm_cli.config.problems import Place, Problem
+from upm_cli.config.schema import Settings
+
+_LOSSES = {
+    "binary": ("auto", "logistic"),
+    "multiclass": ("auto", "softmax"),
+    "regression": ("auto", "squared", "huber"),
+    "structured": ("auto", "squared", "huber"),
+}
+_ONLY = {  # setting of the learner → the optimizers that have it
+    "momentum": ("sgd",),
+    "weight_decay": ("sgd",),
+    "l1": ("ftrl",),
+    "l2": ("ftrl",),
+}
+
+
+def check_rules(settings: Settings, places: Mapping[str, Place]) -> list[Problem]:
+    """Return what does not go together. `places` has where each setting that was given is written."""
+    learner = settings.learner
+    problems: list[Problem] = []
+
+    def add(path: str, message: str, fix: str) -> None:
+        place = places.get(path, Place(where="default"))
+        problems.append(Problem(code="UPM-C030", message=message, place=place, key=path, fix=fix))
+
+    allowed = _LOSSES.get(learner.task)
+    if allowed is not None and learner.loss not in allowed:
+        add("learner.loss", f"loss {learner.loss} is not for {learner.task} labels", f"use {', '.join(allowed)}")
+    for name, optimizers in _ONLY.items():
+        if getattr(learner, name) and learner.optimizer not in optimizers:
+            message = f"{name} does nothing with optimizer {learner.optimizer}"
+            add(f"learner.{name}", message, f"remove it, or use {' or '.join(optimizers)}")
+    return problems
