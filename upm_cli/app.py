@@ -11,6 +11,7 @@ import typer
 
 from upm_cli import __version__
 from upm_cli.clock import Clock, SystemClock
+from upm_cli.commands._coerce import use_plain_values
 from upm_cli.commands._context import Context, Globals
 from upm_cli.commands._globals import Frame, root_command
 from upm_cli.commands._group import Entry, LazyGroup, new_group
@@ -58,7 +59,9 @@ def build() -> Any:
     """Return the root command; no command module is loaded yet."""
     app = new_group(cls=_Root, invoke_without_command=True, epilog=EPILOG)
     app.callback()(_root)
-    return typer.main.get_command(app)
+    root = typer.main.get_command(app)
+    use_plain_values(root)
+    return root
 
 
 @root_command

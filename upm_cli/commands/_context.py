@@ -143,11 +143,10 @@ class Context:
     @cached_property
     def store(self) -> "Store":
         """The project's store. Raises NotFoundError when the project was never initialised."""
-        from upm_cli.store.session import Store
+        from upm_cli.ops.project import open_store
 
-        if not self.home.is_dir():
-            raise NotFoundError(f"no state in {self.home}", hint=f"upm init {self.project}", code="UPM-E042")
-        return Store(self.home, self.clock, lock_timeout_s=self.lock_timeout_s, command=self.command)
+        base_path = self.settings.snapshot_manager.base_path
+        return open_store(self.project, self.clock, base_path, lock_timeout_s=self.lock_timeout_s, command=self.command)
 
     @property
     def lock_timeout_s(self) -> float:

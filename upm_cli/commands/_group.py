@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from upm_cli.commands._coerce import plain_value, use_plain_values
 from upm_cli.errors import UsageError
 
 
@@ -24,6 +25,9 @@ class Entry:
 class PlainCommand(TyperCommand):
     """A command whose help shows its options under their panels."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        return plain_value(super().get_help_option(ctx))
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         _write_help_text(self.help, formatter)
 
@@ -33,6 +37,12 @@ class PlainCommand(TyperCommand):
 
 class PlainGroup(TyperGroup):
     """A group of commands; a typo gets the nearest name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"] if self.no_args_is_help else args)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return plain_value(super().get_help_option(ctx))
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         _write_help_text(self.help, formatter)
@@ -106,6 +116,7 @@ def _load(module: str) -> dict[str, Any]:
             info.cls = PlainCommand
         info.context_settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
     group: Any = typer.main.get_command(app)
+    use_plain_values(group)
     commands: dict[str, Any] = group.commands
     return commands
 

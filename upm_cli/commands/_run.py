@@ -113,7 +113,7 @@ def usage_error(error: typer.TyperException) -> UsageError:
     """Turn what the option parser refused into our own error."""
     message = getattr(error, "format_message", error.__str__)()
     context: Any = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help" if context is not None else "upm --help"
+    hint = f"{context.command_path if context is not None else 'upm'} --help"
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 

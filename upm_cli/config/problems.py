@@ -62,7 +62,6 @@ class ConfigError(InvalidError):
         super().__init__(
             f"{count} in the configuration ({name})\n{told}",
             hint=f"upm explain {problems[0].code}",
-            code="UPM-E031",
             context={"problems": [problem.as_object() for problem in problems]},
         )
         self.problems = tuple(problems)
