@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from upm_cli.core.records import Activation, Pin, Ring, Snapshot, Trainer
 from upm_cli.core.activation import rollback_targets
+from upm_cli.core.records import Activation, Pin, Ring, Snapshot, Trainer
 from upm_cli.core.versions import Live
 
 DAY_MS: Final = 86_400_000
