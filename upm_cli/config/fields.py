@@ -105,6 +105,6 @@ def _kind(hint: Any) -> tuple[str, type[Any] | None]:
     if hint in (bool, int, float, str):
         return str(hint.__name__), None
     if typing.get_origin(hint) is tuple:
-        item: Any = typing.get_args(hint)[0]
-        return ("items", item) if is_dataclass(item) else ("names", None)
+        item: type[Any] = typing.get_args(hint)[0]
+        return ("names", None) if item is str else ("items", item)
     return "mapping", None
