@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,13 +39,19 @@ class Comparisons:
         nothing = np.zeros(0, np.int64)
         return cls(nothing, nothing, Strings.empty(0), Strings.empty(0), none, np.zeros(0), none, none, none)
 
+    def slice(self, start: int, stop: int) -> Self:
+        """Return rows `start` to `stop`, sharing memory where possible."""
+        columns = (getattr(self, name) for name in self.__slots__)
+        cut: list[Any] = [c.slice(start, stop) if isinstance(c, Strings) else c[start:stop] for c in columns]
+        return type(self)(*cut)
+
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         if not parts:
             return cls.empty()
         if len(parts) == 1:
             return parts[0]
-        columns = []
+        columns: list[Any] = []
         for name in cls.__slots__:
             pieces = [getattr(part, name) for part in parts]
             first = pieces[0]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -187,12 +187,14 @@ class WindowBatch:
     def take(self, rows: I64Array) -> Self:
         """Return a copy of `rows`, in that order."""
         columns = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(c[rows] if isinstance(c, np.ndarray) else c.take(rows) for c in columns))
+        taken: list[Any] = [c[rows] if isinstance(c, np.ndarray) else c.take(rows) for c in columns]
+        return type(self)(*taken)
 
     def slice(self, start: int, stop: int) -> Self:
         """Return rows `start` to `stop`, sharing memory where possible."""
         columns = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop) for c in columns))
+        cut: list[Any] = [c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop) for c in columns]
+        return type(self)(*cut)
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
@@ -200,7 +202,7 @@ class WindowBatch:
             return parts[0]
         if not parts:
             return cls.empty()
-        columns = []
+        columns: list[Any] = []
         for field in fields(cls):
             pieces = [getattr(part, field.name) for part in parts]
             first = pieces[0]
