@@ -92,7 +92,7 @@ EVENTS: Final[Mapping[str, EventType]] = {
             "anyone",
             "A snapshot was made.",
             {
-                "snapshot_id": "<trainer>/<version>",
+                "snapshot_id": "<trainer>@<version>",
                 **_IDS,
                 "version": "number, grows by one within a trainer",
                 "created_at": "ISO 8601, UTC",
@@ -105,7 +105,7 @@ EVENTS: Final[Mapping[str, EventType]] = {
             "adapter sync",
             "A snapshot became the one to use in a ring.",
             {
-                "snapshot_id": "<trainer>/<version>",
+                "snapshot_id": "<trainer>@<version>",
                 **_IDS,
                 "version": "number",
                 "activated_at": "ISO 8601, UTC",

@@ -189,7 +189,7 @@ class DriftWindow:
     """One closed or open event-time window of comparisons, judged by the seed's rule."""
 
     trainer: str
-    window_id: str  # "<trainer>/<start>" is unique
+    window_id: str  # "<trainer>/<log position of its first comparison>"
     version: int | None  # the snapshot that was newest while it was scored
     started_at_ms: int
     closed_at_ms: int
