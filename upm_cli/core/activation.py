@@ -44,7 +44,7 @@ def check_percent(ring: Ring, percent: int | None) -> None:
     low, high = {Ring.SHADOW: (0, 0), Ring.CANARY: (1, 99), Ring.GLOBAL: (1, 100)}[ring]
     if not low <= percent <= high:
         reach = "reaches no tenants" if ring is Ring.SHADOW else f"takes {low} to {high} percent"
-        raise UsageError(f"{ring} {reach}, got {percent}", hint="leave --percent out for the default", code="UPM-E028")
+        raise UsageError(f"{ring} {reach}, got {percent}", hint="leave --percent out for the default", code="UPM-E029")
 
 
 def plan_activation(
@@ -164,7 +164,7 @@ def plan_rollback(
         raise RefusedError(
             f"trainer {trainer.name} has nothing live" + (f" in {where}" if where else "") + " to roll back from",
             hint=f"upm activate {trainer.name} VERSION makes one live; upm pause {trainer.name} stops the learning",
-            code="UPM-E053",
+            code="UPM-E055",
         )
     current = live[where]
     rows = {s.version: s for s in snapshots}
@@ -187,7 +187,7 @@ def plan_rollback(
             f"trainer {trainer.name} has no sound version older than v{current.version} to go back to",
             hint=f"lift a quarantine (upm snapshot release {trainer.name} VERSION --reason …) and name it with --to, "
             f"or stop the learning with upm pause {trainer.name}",
-            code="UPM-E054",
+            code="UPM-E056",
             context={"from_version": current.version, "versions": sorted(rows)},
         )
     rings = (where, *(r for r, a in live.items() if r is not where and a.version == current.version))
@@ -202,12 +202,12 @@ def _asked_target(trainer: Trainer, rows: Mapping[int, Snapshot], to: int, bad: 
         raise RefusedError(
             f"v{to} is newer than v{bad}, which is live: that is no way back",
             hint=f"upm activate {trainer.name} {to}",
-            code="UPM-E055",
+            code="UPM-E057",
         )
     if rows[to].quarantined:
         raise RefusedError(
             f"{snapshot_id(trainer.name, to)} is quarantined ({rows[to].quarantine_reason or 'no reason given'})",
             hint=f"name another version, or lift it: upm snapshot release {trainer.name} {to} --reason …",
-            code="UPM-E055",
+            code="UPM-E057",
         )
     return Target(version=to, because="it was asked for")

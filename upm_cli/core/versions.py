@@ -43,7 +43,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
         raise UsageError(
             f"{word!r} is not a version of {trainer}",
             hint=f"use a number (42, v42) or one of {', '.join(_WORDS)}",
-            code="UPM-E027",
+            code="UPM-E029",
         )
     where = ring or default_ring(live)
     current = live.get(where) if where else None
@@ -52,7 +52,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
         raise NotFoundError(
             f"trainer {trainer} has no {word} version" + (f" in {where}" if where else ""),
             hint=f"upm snapshot list {trainer}, then upm activate {trainer} VERSION",
-            code="UPM-E043",
+            code="UPM-E044",
         )
     return found
 
@@ -60,7 +60,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
 def _no_version(word: str, trainer: str, versions: Sequence[int]) -> NotFoundError:
     known = f"it has v{min(versions)} to v{max(versions)}" if versions else "it has none yet"
     hint = f"upm snapshot list {trainer}" if versions else f"upm snapshot create {trainer} takes one now"
-    return NotFoundError(f"trainer {trainer} has no snapshot {word}; {known}", hint=hint, code="UPM-E043")
+    return NotFoundError(f"trainer {trainer} has no snapshot {word}; {known}", hint=hint, code="UPM-E044")
 
 
 def default_ring(live: Live) -> Ring | None:
