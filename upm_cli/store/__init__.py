@@ -1,0 +1,1 @@
+"""What is durable. The only place that knows DuckDB, Arrow files, fsync and locks."""

@@ -1,0 +1,22 @@
+"""Drift windows: the verdicts of a trainer's monitor."""
+
+from upm_cli.core.records import DriftWindow
+from upm_cli.store.rows import codec, instant
+from upm_cli.store.unit import Reader, Tx
+
+
+def put(tx: Tx, window: DriftWindow) -> None:
+    """Add or replace a window."""
+    tx.put("drift", codec(DriftWindow).encode(window))
+
+
+def list_for(r: Reader, trainer: str, since_ms: int | None = None) -> list[DriftWindow]:
+    """Return a trainer's windows that end after `since_ms` (event time), oldest first."""
+    rows = r.query("drift.list_for", trainer=trainer, since=instant(since_ms))
+    return [codec(DriftWindow).decode(row) for row in rows]
+
+
+def newest(r: Reader, trainer: str, limit: int) -> list[DriftWindow]:
+    """Return the last `limit` windows in the order of the log, newest first."""
+    rows = r.query("drift.newest", trainer=trainer, limit=limit)
+    return [codec(DriftWindow).decode(row) for row in rows]

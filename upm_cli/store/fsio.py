@@ -1,0 +1,307 @@
+"""Every write to the file system goes through here: durable, private (0600), and with faults on demand.
+
+`durable_write` is the rule for anything that is kept: a new file in the same folder, all bytes, fsync, rename,
+fsync of the folder. A failed fsync is never tried again on the same file: the temporary file is dropped and the
+caller gets a StorageError that names the path, the need and what to do.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from upm_cli.errors import StorageError
+
+Bytes = bytes | bytearray | memoryview
+TEMP_SUFFIX: Final = ".tmp"
+
+
+@dataclass(slots=True)
+class Faults:
+    """Where tests make the disk fail: `before(operation, path)` may raise OSError, `write` may write less."""
+
+    before: Callable[[str, Path], None] | None = None
+    write: Callable[[int, memoryview], int] = os.write
+
+    def at(self, operation: str, path: Path) -> None:
+        if self.before is not None:
+            self.before(operation, path)
+
+
+faults = Faults()
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+
+
+def storage_error(exc: OSError, path: Path, doing: str, need_bytes: int = 0) -> StorageError:
+    """Return the error that tells a person what the operating system said about `path`, and what to do."""
+    need = f" ({need_bytes:,} bytes needed)" if need_bytes else ""
+    if exc.errno in _FULL:
+        code, why, hint = "UPM-E010", "the disk is full", f"free space on the disk of {path.parent}, then try again"
+    elif exc.errno == errno.EROFS:
+        code, why, hint = "UPM-E011", "the file system is read-only", f"make {path.parent} writable, then try again"
+    elif exc.errno in _FORBIDDEN:
+        code, why, hint = "UPM-E012", "no permission", f"give this user read and write access to {path.parent}"
+    else:
+        why = os.strerror(exc.errno) if exc.errno else str(exc)
+        code, hint = "UPM-E013", f"check the disk and folder of {path}; nothing half-written was kept"
+    context = {"path": str(path), "errno": exc.errno, "need_bytes": need_bytes}
+    return StorageError(f"can't {doing} {path}: {why}{need}", hint=hint, code=code, context=context)
+
+
+@contextlib.contextmanager
+def telling(path: Path, doing: str, need_bytes: int = 0) -> Iterator[None]:
+    """Turn an OSError inside the block into a StorageError about `path`."""
+    try:
+        yield
+    except OSError as exc:
+        raise storage_error(exc, path, doing, need_bytes) from exc
+
+
+def durable_write(path: Path, data: Bytes, mode: int = 0o600) -> None:
+    """Put `data` at `path` so that after a crash either the old file or all of the new one is there."""
+    with telling(path, "write", len(data)):
+        _rename_temporary(_write_temporary(path, data, mode, durable=True), path)
+        sync_folder(path.parent)
+
+
+def durable_create(path: Path, data: Bytes, mode: int = 0o600) -> bool:
+    """As `durable_write`, but never over an existing file: return False, changing nothing, when there is one."""
+    with telling(path, "write", len(data)):
+        temporary = _write_temporary(path, data, mode, durable=True)
+        try:
+            faults.at("link", path)
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            remove_quietly(temporary)
+        sync_folder(path.parent)
+    return True
+
+
+def replace_file(path: Path, data: Bytes, mode: int = 0o600) -> None:
+    """Put `data` at `path` at once, for readers; without fsync, so a power cut may bring the old file back."""
+    with telling(path, "write", len(data)):
+        _rename_temporary(_write_temporary(path, data, mode, durable=False), path)
+
+
+def durable_unlink(path: Path) -> bool:
+    """Remove `path` for good; return whether it was there."""
+    with telling(path, "remove"):
+        faults.at("unlink", path)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        sync_folder(path.parent)
+    return True
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove `path` if the operating system lets us: for temporary files, whose loss or stay harms nobody."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def touch(path: Path, at_ms: int | None = None) -> bool:
+    """Set the modification time of `path` (default: now); return whether it is there."""
+    with telling(path, "touch"):
+        faults.at("touch", path)
+        try:
+            os.utime(path, None if at_ms is None else (at_ms / 1000, at_ms / 1000))
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make `path` and what is missing above it, durably; existing folders stay as they are."""
+    with telling(path, "make folder"):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            faults.at("mkdir", folder)
+            folder.mkdir(mode, exist_ok=True)
+            sync_folder(folder.parent)
+
+
+def link_folder(link: Path, target: Path) -> None:
+    """Make the folder `target`, and let `link` point to it; an empty folder at `link` gives way."""
+    make_folder(target)
+    with telling(link, "link"):
+        temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}{TEMP_SUFFIX}")
+        faults.at("link", link)
+        temporary.symlink_to(target.resolve(), target_is_directory=True)
+        try:
+            if link.is_dir() and not link.is_symlink():
+                _remove_empty_folders(link)
+            _rename(temporary, link)
+        except BaseException:
+            remove_quietly(temporary)
+            raise
+        sync_folder(link.parent)
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    for child in folder.iterdir():
+        _remove_empty_folders(child)
+    folder.rmdir()
+
+
+def append(path: Path, data: Bytes) -> int:
+    """Append `data` to `path` and fsync; return the new size. On failure the old size is restored if possible."""
+    with telling(path, "append to", len(data)):
+        faults.at("open", path)
+        is_new = not path.exists()
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                _write_all(fd, data, path)
+                _sync(fd, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+        if is_new:
+            sync_folder(path.parent)
+    return size + len(data)
+
+
+def cut(path: Path, size: int) -> None:
+    """Shorten `path` to `size` bytes and fsync."""
+    with telling(path, "shorten"):
+        faults.at("truncate", path)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, size)
+            _sync(fd, path)
+        finally:
+            os.close(fd)
+
+
+def open_lock(path: Path) -> int:
+    """Open (or make) the lock file at `path` and return its descriptor, which the caller closes."""
+    with telling(path, "open"):
+        faults.at("open", path)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def overwrite(fd: int, data: Bytes, path: Path) -> None:
+    """Make `data` the whole content of the open file `fd`, in place and without fsync: notes in lock files."""
+    with telling(path, "write", len(data)):
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        _write_all(fd, data, path)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return (inode, mtime_ns) of the file at `path`. Raises StorageError."""
+    with telling(path, "look at"):
+        found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def copy(source: Path, target: Path) -> tuple[int, int]:
+    """Write a private copy of `source` to the new file `target`, without fsync; return what `source` was."""
+    with telling(source, "read"):
+        data, found = source.read_bytes(), identity(source)
+    with telling(target, "write", len(data)):
+        faults.at("open", target)
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, data, target)
+        finally:
+            os.close(fd)
+    return found
+
+
+def publish(prepared: Path, target: Path) -> None:
+    """Make the finished file `prepared` durable and put it at `target`, atomically."""
+    with telling(target, "replace"):
+        sync_file(prepared)
+        _rename(prepared, target)
+        sync_folder(target.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, durably for the folder of `target`."""
+    with telling(target, "move to"):
+        _rename(source, target)
+        sync_folder(target.parent)
+
+
+def keep_link(source: Path, link: Path) -> None:
+    """Let `link` name the same file as `source`, replacing an older `link`."""
+    with telling(link, "link"):
+        faults.at("link", link)
+        link.unlink(missing_ok=True)
+        os.link(source, link)
+
+
+def sync_file(path: Path) -> None:
+    """Fsync the file at `path`. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Fsync the folder `path`, so that names in it survive a power cut. Raises OSError."""
+    faults.at("fsync-folder", path)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_temporary(path: Path, data: Bytes, mode: int, *, durable: bool) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMP_SUFFIX}")
+    faults.at("open", path)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        try:
+            _write_all(fd, data, path)
+            if durable:
+                _sync(fd, path)
+        finally:
+            os.close(fd)
+    except BaseException:
+        remove_quietly(temporary)
+        raise
+    return temporary
+
+
+def _write_all(fd: int, data: Bytes, path: Path) -> None:
+    faults.at("write", path)
+    left = memoryview(data).cast("B")
+    while left:
+        left = left[faults.write(fd, left) :]
+
+
+def _sync(fd: int, path: Path) -> None:
+    faults.at("fsync", path)
+    os.fsync(fd)
+
+
+def _rename(source: Path, target: Path) -> None:
+    faults.at("rename", target)
+    source.replace(target)
+
+
+def _rename_temporary(temporary: Path, target: Path) -> None:
+    try:
+        _rename(temporary, target)
+    except BaseException:
+        remove_quietly(temporary)
+        raise

@@ -1,0 +1,172 @@
+"""The record of control actions: `ledger.jsonl`, appended, fsynced and hash-chained.
+
+One canonical JSON object a line: `n` (from 1), `at`, `actor`, `action`, `subject`, `details`, `prev` and `hash`, the
+sha256 of the line without `hash`; `prev` is the hash before it. Entries are appended and synced first, then the state
+commits with the new head. If the process dies between the two, the lines after the committed head tell of something
+that never happened, and the next commit cuts them off.
+
+The chain shows every changed, removed or inserted entry. It can't show that the file and the state were both
+rewritten by somebody who may write both.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upm_cli import ids
+from upm_cli.errors import IntegrityError
+from upm_cli.store import fsio
+from upm_cli.store.layout import LEDGER
+from upm_cli.store.rows import to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The committed end of the ledger."""
+
+    count: int = 0
+    hash: str = ""
+    offset: int = 0  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One action, not yet numbered."""
+
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What `verify` found good: committed entries, and lines after the committed head that the next commit cuts."""
+
+    entries: int
+    uncommitted: int
+    head_hash: str
+
+
+def append(home: Path, head: Head, entries: Sequence[Entry]) -> Head:
+    """Cut what was never committed, append `entries` after `head`, fsync, and return the new head."""
+    path = home / LEDGER
+    trim(home, head)
+    if not entries:
+        return head
+    lines, count, last = [], head.count, head.hash
+    for entry in entries:
+        count += 1
+        record = _record(count, entry, last)
+        last = record["hash"]
+        lines.append(to_json(record).encode() + b"\n")
+    return Head(count, last, fsio.append(path, b"".join(lines)))
+
+
+def trim(home: Path, head: Head) -> None:
+    """Cut off what lies after the committed head: entries of a commit that never happened."""
+    path = home / LEDGER
+    with fsio.telling(path, "look at"):
+        size = path.stat().st_size if path.exists() else 0
+    if size > head.offset:
+        fsio.cut(path, head.offset)
+
+
+def read(home: Path, head: Head | None = None) -> list[dict[str, Any]]:
+    """Return the entries, oldest first; up to `head` if given. Raises IntegrityError at a line that is no entry."""
+    return _parse(_bytes(home, head))
+
+
+def verify(home: Path, head: Head | None = None) -> Verified:
+    """Check the whole chain, and that it ends where the state says (`head`).
+
+    Raises IntegrityError naming the first bad entry.
+    """
+    entries = _parse(_bytes(home, head))
+    previous = ""
+    for n, entry in enumerate(entries, 1):
+        _check(entry, n, previous)
+        previous = entry["hash"]
+    if head is None:
+        return Verified(entries=len(entries), uncommitted=0, head_hash=previous)
+    if len(entries) < head.count:
+        raise _broken(len(entries) + 1, f"is missing: the state knows {head.count} entries")
+    if previous != head.hash:
+        raise _broken(head.count, "is not the one the state was committed with")
+    rest = _bytes(home, None)[head.offset :]
+    return Verified(entries=len(entries), uncommitted=rest.count(b"\n"), head_hash=previous)
+
+
+def end(home: Path) -> Head:
+    """Return the head after the last whole, verified entry in the file, whatever the state says."""
+    data = _bytes(home, None)
+    count, last, offset = 0, "", 0
+    for line in data.splitlines(keepends=True):
+        try:
+            if not line.endswith(b"\n"):
+                break
+            entry = _parse(line)[0]
+            _check(entry, count + 1, last)
+        except IntegrityError:
+            break
+        count, last, offset = count + 1, entry["hash"], offset + len(line)
+    return Head(count, last, offset)
+
+
+def _record(n: int, entry: Entry, previous: str) -> dict[str, Any]:
+    record = {
+        "n": n,
+        "at": ids.iso(entry.at_ms),
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "details": dict(entry.details),
+        "prev": previous,
+    }
+    return {**record, "hash": _digest(record)}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json({k: v for k, v in record.items() if k != "hash"}).encode()).hexdigest()
+
+
+def _check(entry: Mapping[str, Any], n: int, previous: str) -> None:
+    if entry.get("n") != n:
+        raise _broken(n, f"has the number {entry.get('n')!r}: an entry was removed, added or moved")
+    if entry.get("prev") != previous:
+        raise _broken(n, "does not follow the entry before it")
+    if entry.get("hash") != _digest(entry):
+        raise _broken(n, "was changed: its hash does not match")
+
+
+def _bytes(home: Path, head: Head | None) -> bytes:
+    path = home / LEDGER
+    with fsio.telling(path, "read"):
+        data = path.read_bytes() if path.exists() else b""
+    return data if head is None else data[: head.offset]
+
+
+def _parse(data: bytes) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for n, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as exc:
+            raise _broken(n, "is not readable") from exc
+        if not isinstance(entry, dict) or to_json(entry).encode() != line:
+            raise _broken(n, "is not in the form it was written in")
+        entries.append(entry)
+    return entries
+
+
+def _broken(n: int, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"ledger entry {n} {why}",
+        hint=f"compare {LEDGER} with a backup; everything before entry {n} is good",
+        code="UPM-E092",
+        context={"entry": n},
+    )

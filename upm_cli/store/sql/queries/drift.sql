@@ -1,0 +1,21 @@
+-- name: list_for
+SELECT * FROM drift_windows WHERE trainer = $trainer AND ($since IS NULL OR closed_at > $since) ORDER BY started_at, window_id;
+
+-- name: update
+UPDATE drift_windows SET
+    version = $version, started_at = $started_at, closed_at = $closed_at, status = $status, verdict = $verdict,
+    threshold = $threshold, n = $n, mean = $mean, p95 = $p95, max = $max, recommendation = $recommendation,
+    tenant_id = $tenant_id, first_seq = $first_seq, last_seq = $last_seq, metadata = $metadata
+WHERE trainer = $trainer AND window_id = $window_id;
+
+-- name: insert
+INSERT INTO drift_windows (
+    trainer, window_id, version, started_at, closed_at, status, verdict, threshold, n, mean, p95, max, recommendation,
+    tenant_id, first_seq, last_seq, metadata
+) VALUES (
+    $trainer, $window_id, $version, $started_at, $closed_at, $status, $verdict, $threshold, $n, $mean, $p95, $max,
+    $recommendation, $tenant_id, $first_seq, $last_seq, $metadata
+);
+
+-- name: newest
+SELECT * FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC LIMIT $limit;
