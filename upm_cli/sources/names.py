@@ -1,0 +1,87 @@
+"""Which feature names have been met: so that each is told once, and only once, at little cost."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from upm_cli.core.window import I64Array, U32Array
+
+FIRST_BITS: Final = 12
+DEFAULT_CAPACITY: Final = 2_000_000
+
+
+class SeenNames:
+    """The set of feature indexes whose names are known.
+
+    Two direct-mapped tables, by the low and by the high bits of the index, answer for almost all of them with one look;
+    the few that find both places taken are kept sorted. When `capacity` names are known no more are told; `dropped`
+    counts how many distinct ones each later block still brought.
+    """
+
+    def __init__(self, known: U32Array | None = None, capacity: int = DEFAULT_CAPACITY) -> None:
+        self.capacity = capacity
+        self.dropped = 0
+        self._known: list[U32Array] = []
+        self._count = 0
+        self._low: U32Array
+        self._high: U32Array
+        self._overflow: U32Array
+        self._clear(FIRST_BITS)
+        if known is not None and known.size:
+            self._add(np.unique(known.astype(np.uint32)))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def unseen(self, index: U32Array) -> I64Array:
+        """Return positions in `index` (n,) that hold an index never met before, one for each; remember them."""
+        missed: I64Array = np.flatnonzero(self._low.take(index & self._mask) != index)
+        if not missed.size:
+            return missed
+        left = index.take(missed)
+        fresh = self._high.take(left >> self._shift) != left
+        missed, left = missed[fresh], left[fresh]
+        fresh = ~_contains(self._overflow, left)
+        new, first = np.unique(left[fresh], return_index=True)
+        room = self.capacity - self._count
+        if new.size > room:
+            self.dropped += new.size - room
+            new, first = new[:room], first[:room]
+        self._add(new)
+        told: I64Array = missed[fresh][first]
+        return told
+
+    def _add(self, new: U32Array) -> None:
+        """Add `new`, sorted and distinct, none of them known."""
+        self._known.append(new)
+        self._count += new.size
+        if 3 * self._count > self._low.size:
+            new = np.concatenate(self._known)
+            self._known = [new]
+            self._clear((4 * self._count).bit_length())
+        new = _place(self._low, new, new & self._mask, np.uint32(0))
+        new = _place(self._high, new, new >> self._shift, self._shift)
+        if new.size:
+            self._overflow = np.union1d(self._overflow, new)
+
+    def _clear(self, bits: int) -> None:
+        slots = np.arange(1 << bits, dtype=np.uint32) ^ np.uint32(1)  # what can never belong in its slot
+        self._mask, self._shift = np.uint32((1 << bits) - 1), np.uint32(32 - bits)
+        self._low, self._high = slots, slots << self._shift
+        self._overflow = np.zeros(0, np.uint32)
+
+
+def _place(table: U32Array, index: U32Array, slot: U32Array, shift: np.uint32) -> U32Array:
+    """Put each of `index` into its slot if that is empty; return those that found no place."""
+    empty = table.take(slot) == (slot ^ np.uint32(1)) << shift
+    table[slot[empty]] = index[empty]
+    homeless: U32Array = index[table.take(slot) != index]
+    return homeless
+
+
+def _contains(ordered: U32Array, index: U32Array) -> npt.NDArray[np.bool_]:
+    if not ordered.size:
+        return np.zeros(index.size, bool)
+    found: npt.NDArray[np.bool_] = ordered.take(np.searchsorted(ordered, index), mode="clip") == index
+    return found
