@@ -1,0 +1,49 @@
+"""`upm validate`: is this project fit to run?"""
+
+import typer
+
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import command
+from upm_cli.commands._output import Column, Table, emit
+from upm_cli.exit_codes import ExitCode
+
+_SYMBOLS = {"pass": "✓", "warn": "!", "fail": "✗", "skip": "–"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("validate")(validate)
+
+
+@command
+def validate(ctx: Context) -> int:
+    """Check the configuration, the storage, the state, the arithmetic and the workers of this project.
+
+    Exit code 3 when a check fails. Nothing is changed.
+
+    Example: upm validate --json
+    """
+    from upm_cli.ops import preflight
+
+    subject = preflight.subject(ctx.project, ctx.config_path, ctx.clock, ctx.globals.overrides, ctx.environ)
+    checks = preflight.run_checks(subject)
+    failed = [check for check in checks if check.status == "fail"]
+    passed = sum(check.status == "pass" for check in checks)
+    rows = [
+        {"name": check.name, "status": check.status, "detail": check.detail, "hint": check.hint}
+        | ({"problems": check.problems} if check.problems else {})
+        for check in checks
+    ]
+    columns = [
+        Column("status", "", show=lambda status: f"{_SYMBOLS[status]} {status}"),
+        Column("name", "CHECK"),
+        Column("detail", "DETAIL"),
+        *([] if ctx.output == "table" else [Column("hint")]),
+    ]
+    emit(ctx, {"checks": rows, "passed": passed, "failed": len(failed)}, Table(key="checks", columns=columns))
+    if ctx.output == "table":
+        for check in checks:
+            if check.hint:
+                ctx.say.note(f"{check.name}: {check.hint}")
+    elif failed:
+        ctx.say.warn(f"{len(failed)} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}")
+    return ExitCode.INVALID if failed else ExitCode.DONE
