@@ -224,8 +224,9 @@ def copy(source: Path, target: Path) -> tuple[int, int]:
 
 
 def publish(prepared: Path, target: Path) -> None:
-    """Make the finished file `prepared` durable and put it at `target`, atomically."""
+    """Make the finished file `prepared` private and durable, and put it at `target`, atomically."""
     with telling(target, "replace"):
+        prepared.chmod(0o600)
         sync_file(prepared)
         _rename(prepared, target)
         sync_folder(target.parent)
