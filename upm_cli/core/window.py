@@ -36,6 +36,16 @@ class LabelKind(IntEnum):
     MAP = 4  # name → number, as canonical JSON (sorted keys, no spaces) in `label_text`
 
 
+def _joined(bounds: Sequence[I64Array]) -> I64Array:
+    """Return the bounds of the parts laid end to end; each (n+1,), the result begins at 0."""
+    pieces = [np.zeros(1, np.int64)]
+    end = 0
+    for bound in bounds:
+        pieces.append(bound[1:] + (end - bound[0]))
+        end += int(bound[-1] - bound[0])
+    return np.concatenate(pieces)
+
+
 @dataclass(slots=True)
 class Strings:
     """n UTF-8 strings held flat: `offsets` (n+1,) int64 into `data` (m,) uint8."""
@@ -85,9 +95,7 @@ class Strings:
     def concat(cls, parts: Sequence[Self]) -> Self:
         if not parts:
             return cls.empty(0)
-        lengths = np.concatenate([part.lengths() for part in parts])
-        offsets = np.zeros(lengths.size + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
+        offsets = _joined([part.offsets for part in parts])
         return cls(offsets, np.concatenate([part.data[part.offsets[0] : part.offsets[-1]] for part in parts]))
 
     def to_list(self) -> list[str]:
@@ -135,9 +143,7 @@ class Csr:
     def concat(cls, parts: Sequence[Self]) -> Self:
         if not parts:
             return cls.empty(0)
-        lengths = np.concatenate([np.diff(part.indptr) for part in parts])
-        indptr = np.zeros(lengths.size + 1, np.int64)
-        np.cumsum(lengths, out=indptr[1:])
+        indptr = _joined([part.indptr for part in parts])
         spans = [slice(int(part.indptr[0]), int(part.indptr[-1])) for part in parts]
         return cls(
             indptr,
