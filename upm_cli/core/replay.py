@@ -90,7 +90,10 @@ class _Rows:
 
 
 class ReplayBuffer:
-    """Orders and deduplicates the windows of one stream. What is pushed is not modified."""
+    """Orders and deduplicates the windows of one stream.
+
+    A batch that is pushed is not modified, but may live on in the buffer and in what is released: don't change it.
+    """
 
     def __init__(self, policy: ReplayPolicy, *, next_seq: int = 0) -> None:
         self.policy = policy
@@ -242,10 +245,13 @@ class ReplayBuffer:
         buffered = np.flatnonzero(held)
         result.read = len(came.windows)
         result.early = rows.plan.early
-        result.late = came.windows.take(np.flatnonzero(came.late))
-        result.duplicates = came.windows.window_id.take(np.flatnonzero(came.duplicate))
-        result.late_arrivals = rows.batch.window_id.take(passed)
-        result.late_arrival_ms = np.maximum(came.before[came_late] - came.windows.start_ms[came_late], 0)
+        if came.late.any():
+            result.late = came.windows.take(np.flatnonzero(came.late))
+        if came.duplicate.any():
+            result.duplicates = came.windows.window_id.take(np.flatnonzero(came.duplicate))
+        if passed.size:
+            result.late_arrivals = rows.batch.window_id.take(passed)
+            result.late_arrival_ms = np.maximum(came.before[came_late] - came.windows.start_ms[came_late], 0)
         result.buffered = buffered.size
         if buffered.size:
             result.last_buffered = came.windows.window_id[int(buffered[-1])]
@@ -303,7 +309,7 @@ class ReplayBuffer:
 
     def _hold(self, batch: WindowBatch, bare: BoolArray, rows: I64Array) -> None:
         """Let `rows` of `batch`, in log order, wait."""
-        self._pending, self._pending_bare = batch.take(rows), bare[rows]
+        self._pending, self._pending_bare = _pick(batch, rows), bare[rows]
 
     def _pass_over(self, batch: WindowBatch, rows: I64Array) -> I64Array:
         """Note that `rows` of `batch` are released in order; return the gaps between them."""
@@ -313,9 +319,10 @@ class ReplayBuffer:
 
     def _emit(self, batch: WindowBatch, bare: BoolArray, gaps: I64Array) -> Released:
         """Give log positions to released rows; those that came `bare` (n,) can still be found by a label."""
-        at = np.flatnonzero(bare)
-        labelled = batch.label_kind[at] != LabelKind.NONE
-        self._awaiting.add(batch.window_id.take(at), self.next_seq + at, labelled)
+        if bare.any():
+            at = np.flatnonzero(bare)
+            ids = batch.window_id if at.size == len(batch) else batch.window_id.take(at)
+            self._awaiting.add(ids, self.next_seq + at, batch.label_kind[at] != LabelKind.NONE)
         first_seq = self.next_seq
         self.next_seq += len(batch)
         return Released(
@@ -335,6 +342,8 @@ def _keys(batch: WindowBatch, rows: I64Array) -> tuple[I64Array, Strings]:
 
 def _pick(batch: WindowBatch, rows: I64Array) -> WindowBatch:
     """Return `rows` of `batch`; when they follow each other, without copying."""
-    if rows.size and rows[-1] - rows[0] == rows.size - 1 and (np.diff(rows) == 1).all():
+    if rows.size and rows[-1] - rows[0] == rows.size - 1 and (rows[1:] > rows[:-1]).all():
+        if rows.size == len(batch):
+            return batch
         return batch.slice(int(rows[0]), int(rows[-1]) + 1)
     return batch.take(rows)

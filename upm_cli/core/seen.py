@@ -123,7 +123,7 @@ class SeenIds:
             self._new.add(hashes, starts, ids)
         else:
             kept = np.flatnonzero(keep)
-            self._new.add(hashes[kept], starts[kept], ids.take(kept))
+            self._new.add(hashes[kept], starts[kept], _pick(ids, kept))
         self._forget(floor_ms)
         return duplicate
 
@@ -138,7 +138,7 @@ class SeenIds:
                 unsure = np.isin(generation.hashes[rows], exact_hashes)
                 known = [unsure[i] and generation.id_of(int(row)) in self._exact for i, row in enumerate(rows)]
                 rows = rows[~np.array(known, np.bool_)]
-            ids.append(Strings.concat(generation.parts).take(rows))
+            ids.append(_pick(Strings.concat(generation.parts), rows))
             starts.append(generation.starts[rows])
         return Strings.concat(ids), np.concatenate(starts)
 
@@ -191,3 +191,10 @@ class SeenIds:
         if self._old.newest_ms < floor_ms and self._new.rows:
             self._old, self._new = self._new, _Generation()
             self._exact = {key: start for key, start in self._exact.items() if start >= floor_ms}
+
+
+def _pick(ids: Strings, rows: I64Array) -> Strings:
+    """Return `rows` of `ids`, which grow; when none is left out between them, without copying."""
+    if rows.size and rows[-1] - rows[0] == rows.size - 1:
+        return ids.slice(int(rows[0]), int(rows[-1]) + 1)
+    return ids.take(rows)
