@@ -1,0 +1,90 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upm_cli.app import main
+from upm_cli.clock import SystemClock
+from upm_cli.commands.demo import sparkline
+from upm_cli.core.records import Ring
+from upm_cli.ops import demo_facts
+from upm_cli.ops.demo import TRAINER
+from upm_cli.store import pins
+from upm_cli.store.session import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def upm(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "upm_cli", *words]
+    return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A demo project, and what `upm demo --json` said of it."""
+    folder = tmp_path_factory.mktemp("told") / "project"
+    done = upm(folder.parent, "demo", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_every_fact_of_the_demo_is_true(told: tuple[Path, dict[str, Any]]) -> None:
+    _, said = told
+    assert [fact for fact in said["facts"] if not fact["passed"]] == []
+    assert (said["passed"], said["failed"]) == (len(said["facts"]), 0)
+    codes = [command["exit_code"] for act in said["acts"] for command in act["commands"]]
+    assert sorted(set(codes)) == [0, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_second_demo_tells_the_same_and_leaves_nothing_behind(
+    told: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    done = upm(tmp_path, "demo", "--check")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begun < 60
+    story = [line for act in told[1]["acts"] for line in [act["title"], *act["said"]]]
+    assert [line for line in story if line not in done.stdout] == []
+    assert done.stdout.count("   ✓ ") == len(told[1]["facts"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_facts_notice_a_flipped_bit_and_a_missing_pin(told: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(told[0], folder, symlinks=True)
+    store = Store(folder / ".upm", SystemClock())
+    snapshot = next(iter(demo_facts.read_state(store).snapshots.values()))
+    blob = folder / ".upm" / snapshot.path
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 1
+    blob.write_bytes(data)
+    with store.write() as tx:
+        pins.remove(tx, TRAINER, Ring.GLOBAL)
+    failed = {fact.fact for fact in demo_facts.check(store) if not fact.passed}
+    assert failed == {"every snapshot's bytes are what they were", "the good version is live and pinned"}
+
+
+def test_the_demo_keeps_its_hands_off_a_folder_with_other_things(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["demo", str(tmp_path)]) == 2
+    assert "no project of an earlier demo" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_sparkline_has_a_bar_for_each_value_between_nothing_and_the_greatest() -> None:
+    assert sparkline([0, 0.5, 1, -1]) == "▁▅█▁"
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([]) == ""
