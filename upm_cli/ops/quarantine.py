@@ -1,0 +1,92 @@
+"""Barring the snapshots that a failed drift window casts doubt on, and telling everybody."""
+
+from dataclasses import replace
+
+from upm_cli.clock import Clock
+from upm_cli.core.activation import plan_rollback
+from upm_cli.core.drift_record import suspects
+from upm_cli.core.records import DriftStatus, DriftWindow
+from upm_cli.core.versions import snapshot_id
+from upm_cli.errors import RefusedError
+from upm_cli.ids import iso
+from upm_cli.store import activations, drift, snapshots, trainers
+from upm_cli.store.unit import Tx
+
+LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were made later
+
+
+def begin(tx: Tx, clock: Clock, window: DriftWindow) -> DriftWindow:
+    """Quarantine the failed `window`: bar its snapshots, recommend what to do, send the event, write the ledger.
+
+    Returns the window as it is recorded. Nothing is rolled back or paused: that is for a person to decide.
+    """
+    window = _bar(tx, window)
+    window = replace(window, recommendation=recommendation(tx, window))
+    drift.put(tx, window)
+    barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
+    tx.event(
+        "ai.upm.drift.quarantine",
+        f"/trainers/{window.trainer}",
+        trainer_id=window.trainer,
+        drift_window_id=window.window_id,
+        drift_p95=window.p95,
+        threshold=window.threshold,
+        recommendation=window.recommendation,
+        quarantined_at=iso(clock.now_ms()),
+        rule=window.metadata["rule"],
+        sample_count=window.n,
+        snapshot_ids=barred,
+    )
+    tx.ledger(
+        "drift.quarantine",
+        window.trainer,
+        drift_window_id=window.window_id,
+        drift_p95=window.p95,
+        threshold=window.threshold,
+        sample_count=window.n,
+        rule=window.metadata["rule"],
+        recommendation=window.recommendation,
+        first_seq=window.first_seq,
+        last_seq=window.last_seq,
+        snapshot_ids=barred,
+    )
+    return window
+
+
+def extend(tx: Tx, trainer: str) -> None:
+    """Bar snapshots that were made from a quarantined window after it was judged."""
+    for window in drift.newest(tx, trainer, LOOK_BACK):
+        if window.status is DriftStatus.QUARANTINED:
+            barred = _bar(tx, window)
+            if barred is not window:
+                drift.put(tx, barred)
+
+
+def _bar(tx: Tx, window: DriftWindow) -> DriftWindow:
+    """Quarantine the snapshots of `window` that it does not name yet; return it with their versions."""
+    named = list(window.metadata.get("suspects", ()))
+    fresh = suspects(window, snapshots.list_for(tx, window.trainer))
+    if not fresh and "suspects" in window.metadata:
+        return window
+    why = f"drift window {window.window_id}: P95 {window.p95:.4g} reached {window.threshold:g}"
+    for snapshot in fresh:
+        if not snapshot.quarantined:
+            snapshots.put(tx, replace(snapshot, quarantined=True, quarantine_reason=why))
+    versions = sorted([*named, *(s.version for s in fresh)])
+    return replace(window, metadata={**window.metadata, "suspects": versions})
+
+
+def recommendation(tx: Tx, window: DriftWindow) -> str:
+    """Return `rollback` when `upm rollback` would find something to go back to, else `pause`."""
+    trainer = trainers.get(tx, window.trainer)
+    try:
+        plan_rollback(
+            trainer,
+            snapshots.list_for(tx, trainer.name),
+            activations.live(tx, trainer.name),
+            activations.history(tx, trainer.name),
+            suspect_from_seq=window.first_seq,
+        )
+    except RefusedError:
+        return "pause"
+    return "rollback"
