@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.completion
 
 from upm_cli import __version__
 from upm_cli.clock import Clock, SystemClock
@@ -109,7 +110,8 @@ def entry_point() -> None:
 def _execute(run: Run) -> int:
     root = build()
     if "_UPM_COMPLETE" in os.environ:
-        root.main(run.argv, prog_name="upm")
+        typer.completion.get_completion_inspect_parameters()  # makes the shells known
+        root.main([*run.argv], prog_name="upm")
     frame = Frame(globals=Globals(), open=run.open)
     with root.make_context("upm", [*run.argv] or ["--help"], obj=frame) as context:
         code = root.invoke(context)

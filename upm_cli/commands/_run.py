@@ -21,7 +21,7 @@ from upm_cli.clock import Clock
 from upm_cli.commands._context import Change, Context, Globals, wants_color
 from upm_cli.commands._diagnostics import Diagnostics
 from upm_cli.commands._output import SCHEMA_VERSION, plain, write
-from upm_cli.errors import StorageError, TimedOutError, UpmError, UsageError
+from upm_cli.errors import TimedOutError, UpmError, UsageError
 from upm_cli.exit_codes import ExitCode, for_error
 from upm_cli.ids import iso
 
@@ -60,11 +60,9 @@ class Run:
     def crashed(self, error: Exception) -> UpmError:
         """Turn a bug, or an operating system error nobody expected, into an error; the traceback goes to a file."""
         if isinstance(error, OSError) and error.filename is not None:
-            return StorageError(
-                f"{error.strerror} : {error.filename}".replace(" :", ":"),
-                hint="check that the path exists, that you may write there and that the disk is not full",
-                code="UPM-E011",
-            )
+            from upm_cli.store.fsio import storage_error
+
+            return storage_error(error, Path(os.fsdecode(error.filename)), "use")
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         path = self._write_crash(error)
         if path is None:

@@ -124,7 +124,7 @@ def _unknown(key: str) -> NotFoundError:
     from upm_cli.config.schema import SECTIONS, SPECS
 
     guess = nearest(key, [*SPECS, *SECTIONS])
-    return NotFoundError(f"no setting {key!r}", hint=guess or "upm config show lists them", code="UPM-E043")
+    return NotFoundError(f"no setting {key!r}", hint=guess or "upm config show lists them", code="UPM-E049")
 
 
 def _word(value: Any) -> str:

@@ -11,14 +11,18 @@ from upm_cli.errors import UsageError
 from upm_cli.ids import check_name
 
 _WRONG = object()
+_SWITCH = {"1": True, "yes": True, "on": True, "true": True, "0": False, "no": False, "off": False, "false": False}
 _WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 
 
 @dataclass
 class Checker:
-    """Turns nodes into values of settings. `lenient_lists` also takes "a,b" for a list (variables and --set)."""
+    """Turns nodes into values of settings.
 
-    lenient_lists: bool = False
+    `lenient` is for variables and --set: it also takes "a,b" for a list, and 1, yes, on (0, no, off) for a switch.
+    """
+
+    lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     def value(self, spec: Spec, node: Node, path: str = "") -> tuple[bool, Any]:
@@ -42,6 +46,8 @@ class Checker:
 
     def _scalar(self, spec: Spec, node: Node, path: str) -> Any:
         value = node.value
+        if self.lenient and spec.kind == "bool":
+            value = _SWITCH.get(str(value).lower(), value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if spec.kind == "int" and isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -65,7 +71,7 @@ class Checker:
 
     def _names(self, spec: Spec, node: Node, path: str) -> Any:
         """A list of texts without repetition."""
-        if self.lenient_lists and isinstance(node.value, str):
+        if self.lenient and isinstance(node.value, str):
             return tuple(part.strip() for part in node.value.split(",") if part.strip())
         if not isinstance(node.value, list):
             return self.add("UPM-C011", f"{path} must be a list, got {_shown(node.value)}", node.place, path)

@@ -46,7 +46,7 @@ class _Layers:
     problems: list[Problem] = field(default_factory=list)
 
     def take(self, path: str, node: Node, kind: str, where: str) -> None:
-        checker = Checker(lenient_lists=kind != "file")
+        checker = Checker(lenient=kind != "file")
         right, value = checker.value(SPECS[path], node)
         self.problems += checker.problems
         if right:
@@ -85,7 +85,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as exc:
-        raise NotFoundError(f"no configuration file {path}", hint="upm init", code="UPM-E041") from exc
+        raise NotFoundError(f"no configuration file {path}", hint="upm init", code="UPM-E048") from exc
     except OSError as exc:
         problem = Problem(code="UPM-C001", message=f"can't be read: {exc.strerror}", place=place)
         raise ConfigError([problem], str(path)) from exc

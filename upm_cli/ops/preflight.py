@@ -103,6 +103,8 @@ def _storage_paths(subject: Subject) -> Check:
     from upm_cli.store import layout
 
     name = "storage_paths"
+    if not subject.home.is_dir():
+        raise NotFoundError(f"no folder {subject.home}", hint=f"upm init {subject.project}")
     folders = [subject.home, *(subject.home / folder for folder in layout.FOLDERS)]
     if subject.settings is not None:
         base = storage_folder(subject.project, subject.settings.snapshot_manager.base_path)
@@ -111,7 +113,7 @@ def _storage_paths(subject: Subject) -> Check:
             said = f"snapshots are in {blobs.resolve()}, but snapshot_manager.base_path is {base}"
             return Check(name=name, status="fail", detail=said, hint="upm explain UPM-C031")
         folders.append(base)
-    missing = [folder for folder in folders if not folder.is_dir()]
+    missing = [folder for folder in dict.fromkeys(folders) if not folder.is_dir()]
     if missing:
         said = f"not there: {', '.join(map(str, missing))}"
         return Check(name=name, status="fail", detail=said, hint=f"upm init {subject.project}")
@@ -138,10 +140,9 @@ def _probe(folder: Path) -> None:
 
 
 def _store(subject: Subject) -> "Store":
-    from upm_cli.store import layout
     from upm_cli.store.session import Store
 
-    if not (subject.home / layout.STATE).is_file():
+    if not subject.home.is_dir():
         hint = f"upm init {subject.project}"
         raise NotFoundError(f"no state in {subject.home}", hint=hint, code="UPM-E041")
     return Store(subject.home, subject.clock, command="upm validate")

@@ -25,7 +25,7 @@ def find_project(given: Path | None, *, config: Path | None = None, start: Path 
     if given is not None:
         folder = given.absolute().parent if given.name == HOME else given.absolute()
         if config is None and not (folder / FILE_NAME).is_file():
-            raise NotFoundError(f"no {FILE_NAME} in {folder}", hint=f"upm init {given}", code="UPM-E041")
+            raise NotFoundError(f"no {FILE_NAME} in {folder}", hint=f"upm init {given}", code="UPM-E048")
         return folder
     if config is not None:
         return config.absolute().parent
@@ -34,7 +34,7 @@ def find_project(given: Path | None, *, config: Path | None = None, start: Path 
         if (folder / FILE_NAME).is_file():
             return folder
     raise NotFoundError(
-        f"no {FILE_NAME} in {here} or above it", hint="upm init here, or name the project with -C DIR", code="UPM-E041"
+        f"no {FILE_NAME} in {here} or above it", hint="upm init here, or name the project with -C DIR", code="UPM-E048"
     )
 
 
@@ -67,7 +67,7 @@ def open_store(project: Path, clock: Clock, base_path: str, *, lock_timeout_s: f
 
     home = project / HOME
     if not home.is_dir():
-        raise NotFoundError(f"no state in {home}", hint=f"upm init {project}", code="UPM-E042")
+        raise NotFoundError(f"no state in {home}", hint=f"upm init {project}", code="UPM-E041")
     link_storage(project, base_path)
     return Store(home, clock, lock_timeout_s=lock_timeout_s, command=command)
 
@@ -113,5 +113,5 @@ def _working_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError as exc:
         raise NotFoundError(
-            "the working directory is gone", hint="cd to a folder that exists", code="UPM-E041"
+            "the working directory is gone", hint="cd to a folder that exists", code="UPM-E048"
         ) from exc

@@ -1,0 +1,86 @@
+"""What a code means: the pages behind `upm explain`.
+
+They are in assets/explain/*.md, one section for each code: a heading `## UPM-E040 Title`, then three paragraphs that
+begin with `What:`, `Why:` and `Do:`.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+
+from upm_cli.errors import NotFoundError
+
+_HEADING = re.compile(r"^## (UPM-[A-Z]\d{3}) (.+)$", re.MULTILINE)
+_PARTS = ("What", "Why", "Do")
+_FAMILIES = (
+    ("UPM-E00", "1"),
+    ("UPM-E01", "1"),
+    ("UPM-E02", "2"),
+    ("UPM-E03", "3"),
+    ("UPM-C", "3"),
+    ("UPM-E04", "4"),
+    ("UPM-E05", "5"),
+    ("UPM-E06", "6"),
+    ("UPM-E07", "7"),
+    ("UPM-E08", "8"),
+    ("UPM-E09", "9"),
+    ("UPM-E10", "10"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One code explained. `exit_code` is what a command that ends with it returns."""
+
+    code: str
+    title: str
+    what: str
+    why: str
+    do: str
+
+    @property
+    def exit_code(self) -> int:
+        return next(int(code) for prefix, code in _FAMILIES if self.code.startswith(prefix))
+
+
+@functools.cache
+def pages() -> Mapping[str, Page]:
+    """Return every page by its code, in order."""
+    found: dict[str, Page] = {}
+    folder = resources.files("upm_cli") / "assets" / "explain"
+    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+        found |= parse_pages(file.read_text("utf-8"))
+    return dict(sorted(found.items()))
+
+
+def parse_pages(text: str) -> dict[str, Page]:
+    """Return the pages in one file of them."""
+    headings = list(_HEADING.finditer(text))
+    ends = [heading.start() for heading in headings[1:]] + [len(text)]
+    return {
+        heading[1]: Page(code=heading[1], title=heading[2], **_parts(text[heading.end() : end]))
+        for heading, end in zip(headings, ends, strict=True)
+    }
+
+
+def _parts(body: str) -> dict[str, str]:
+    paragraphs = [" ".join(paragraph.split()) for paragraph in body.split("\n\n")]
+    return {
+        part.lower(): next((p.removeprefix(f"{part}: ") for p in paragraphs if p.startswith(f"{part}: ")), "")
+        for part in _PARTS
+    }
+
+
+def explain(code: str) -> Page:
+    """Return the page of `code`; case, and the "UPM-", may be left out. Raises NotFoundError with the nearest code."""
+    known = pages()
+    wanted = code.strip().upper()
+    wanted = wanted if wanted.startswith("UPM-") else f"UPM-{wanted}"
+    if wanted in known:
+        return known[wanted]
+    near = get_close_matches(wanted, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise NotFoundError(f"no code {code!r}", hint=f"{hint}upm explain lists all of them", code="UPM-E049")
