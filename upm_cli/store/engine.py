@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.errors import BusyError, IntegrityError, InvalidError, StorageError, UpmError
+from upm_cli.store import queries
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,6 +61,7 @@ class Engine:
         self._connection = connect(home)
         lock_down(self._connection)
         self._numbers = itertools.count(1)
+        self._parsed: dict[str, duckdb.Statement] = {}
         # The first statement with parameters imports what it needs; that must not happen under a lock.
         self._connection.execute("SELECT $warm", {"warm": 1}).fetchall()
 
@@ -76,6 +78,17 @@ class Engine:
             cursor = self._connection.cursor()
             cursor.execute(f"USE {name}")
         return cursor
+
+    def run(
+        self, cursor: "duckdb.DuckDBPyConnection", name: str, params: dict[str, Any] | None = None
+    ) -> "duckdb.DuckDBPyConnection":
+        """Execute the named SQL `<aggregate>.<block>` in `cursor`; its text is parsed once."""
+        with self.watched():
+            parsed = self._parsed.get(name)
+            if parsed is None:
+                (parsed,) = cursor.extract_statements(queries.statement(name))
+                self._parsed[name] = parsed
+            return cursor.execute(parsed, params)
 
     def detach(self, name: str) -> None:
         """Let go of the file; its cursors must be closed."""
@@ -122,8 +135,7 @@ def explain(exc: "duckdb.Error", path: Path, doing: str) -> UpmError:
     if "Conflicting lock" in text or "Could not set lock" in text:
         hint = "close the other program; upm sql reads the state without locking it"
         return BusyError(f"another program has {path} open: {text}", hint=hint, code="UPM-E072")
-    if isinstance(
-        exc, duckdb.IOException | duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
-    ):
+    damage = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+    if isinstance(exc, damage) or "Corrupt" in text:
         return IntegrityError(f"the state {path} is damaged: {text}", code="UPM-E091", context={"path": str(path)})
     return UpmError(f"can't {doing}: {text}")

@@ -70,7 +70,7 @@ def read_meta(cursor: "duckdb.DuckDBPyConnection") -> Meta:
     row = cursor.execute(queries.statement("meta.get")).fetchone()
     if row is None:
         raise UpmError("the state has no meta row")
-    generation, count, last, offset, outbox_position, schema_version = row
+    generation, schema_version, count, last, offset, outbox_position = row
     head = Head(count, last, offset)
     return Meta(generation=generation, schema_version=schema_version, ledger=head, outbox_position=outbox_position)
 
@@ -102,4 +102,5 @@ def migrate(cursor: "duckdb.DuckDBPyConnection", version: int, now_ms: int) -> l
         cursor.execute(migration.sql)
         record = {"version": migration.version, "name": migration.name, "applied_at": rows.instant(now_ms)}
         cursor.execute(queries.statement("schema.record"), record)
+        cursor.execute(queries.statement("meta.set_schema"), {"version": migration.version})
     return todo

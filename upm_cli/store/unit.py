@@ -8,7 +8,7 @@ import numpy.typing as npt
 from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.records import OutboxEvent
-from upm_cli.store import ledger, queries
+from upm_cli.store import ledger
 from upm_cli.store.engine import Engine, explain
 from upm_cli.store.rows import codec
 from upm_cli.store.schema import Meta
@@ -43,8 +43,7 @@ class Reader:
         import duckdb
 
         try:
-            with self._engine.watched():
-                return self._cursor.execute(queries.statement(name), params)
+            return self._engine.run(self._cursor, name, params)
         except duckdb.Error as exc:
             raise explain(exc, self._state, f"run {name}") from exc
 

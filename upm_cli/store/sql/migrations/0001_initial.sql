@@ -3,12 +3,13 @@
 
 CREATE TABLE meta (
     generation BIGINT NOT NULL,          -- grows by one with every commit
+    schema_version INTEGER NOT NULL,     -- number of the newest migration applied
     ledger_count BIGINT NOT NULL,        -- entries of ledger.jsonl that are committed
     ledger_hash VARCHAR NOT NULL,        -- hash of the last of them
     ledger_offset BIGINT NOT NULL,       -- bytes of ledger.jsonl up to its end
     outbox_position BIGINT NOT NULL      -- position of the newest event
 );
-INSERT INTO meta VALUES (0, 0, '', 0, 0);
+INSERT INTO meta VALUES (0, 1, 0, '', 0, 0);
 
 CREATE TABLE streams (
     name VARCHAR PRIMARY KEY,
