@@ -25,9 +25,12 @@ K0: Final = 0x9E3779B97F4A7C15
 K1: Final = 0xD6E8FEB86659FD93
 K2: Final = 0xC2B2AE3D27D4EB4F
 _MASK: Final = (1 << 64) - 1
+_STRIDE: Final = 32  # bytes of a string that are loaded at once
 _LOW_BYTES: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # keeps the first n bytes of a word
 
 U64Array = npt.NDArray[np.uint64]
+
+_LOW_BYTES: Final[U64Array] = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # masks of the first n bytes
 
 
 def hash_bytes(name: bytes) -> int:
@@ -65,28 +68,50 @@ def hash_spans(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengt
     """Hash many byte strings that lie in one buffer.
 
     `data` is (m,) uint8; string i is `data[starts[i] : starts[i] + lengths[i]]`. Returns (n,) uint64.
-    Works word by word over all strings at once, so its cost grows with the longest string.
+    Loads four words of every string at once; only longer strings are looked at again. `data` is copied when a string
+    ends within its last 32 bytes.
     """
-    h = lengths.astype(np.uint64) * np.uint64(K0)
-    if starts.size == 0:
-        return h
-    padded = np.concatenate([data, np.zeros(8, np.uint8)])
-    words = np.ndarray((data.size + 1,), "<u8", padded, 0, (1,))  # the word that begins at each byte
-    at, left = starts, lengths
-    rows: slice | npt.NDArray[np.int64] = slice(None)
-    while True:
-        more = left > 0
-        if not more.all():
-            kept = np.flatnonzero(more)
-            at, left, rows = at[kept], left[kept], kept if isinstance(rows, slice) else rows[kept]
-        if not left.size:
-            break
-        part = words[at]
-        part &= _LOW_BYTES[np.minimum(left, 8)]
-        part ^= h[rows]
-        part *= np.uint64(K1)
-        part ^= part >> np.uint64(32)
-        h[rows] = part
-        at, left = at + 8, left - 8
+    h = lengths.astype(np.uint64)
+    h *= np.uint64(K0)
+    if starts.size:
+        longest = int(lengths.max())
+        if int(starts.max()) + longest + _STRIDE > data.size:
+            data = np.concatenate([data, np.zeros(_STRIDE, np.uint8)])
+        _absorb(h, data, starts, lengths, longest)
+        for done in range(_STRIDE, longest, _STRIDE):
+            rows = np.flatnonzero(lengths > done)
+            part = h[rows]
+            _absorb(part, data, starts[rows] + done, lengths[rows] - done, longest - done)
+            h[rows] = part
     h *= np.uint64(K2)
-    return h ^ (h >> np.uint64(29))
+    h ^= h >> np.uint64(29)
+    return h
+
+
+def _absorb(
+    h: U64Array,
+    data: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    longest: int,
+) -> None:
+    """Mix up to the first 32 bytes of every string into `h`, in place."""
+    count = min(-(-longest // 8), _STRIDE // 8)
+    if count == 0:
+        return
+    loads = np.ndarray((data.size - 8 * count + 1,), f"V{8 * count}", np.ascontiguousarray(data), 0, (1,))
+    words = loads[starts].view(np.uint64).reshape(-1, count)
+    shortest = int(lengths.min())
+    left = lengths.copy()
+    for at in range(count):
+        word = words[:, at]
+        if shortest < 8 * at + 8:
+            word &= _LOW_BYTES.take(left, mode="clip")
+        mixed = h ^ word
+        mixed *= np.uint64(K1)
+        mixed ^= mixed >> np.uint64(32)
+        if shortest > 8 * at:
+            h[:] = mixed
+        else:
+            np.copyto(h, mixed, where=left > 0)
+        left -= 8
