@@ -26,7 +26,6 @@ K1: Final = 0xD6E8FEB86659FD93
 K2: Final = 0xC2B2AE3D27D4EB4F
 _MASK: Final = (1 << 64) - 1
 _STRIDE: Final = 32  # bytes of a string that are loaded at once
-_LOW_BYTES: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # keeps the first n bytes of a word
 
 U64Array = npt.NDArray[np.uint64]
 
