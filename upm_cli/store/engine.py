@@ -25,13 +25,13 @@ _ATTACH: Final = {
 }
 
 
-def connect(folder: Path | None) -> "duckdb.DuckDBPyConnection":
+def connect(folder: Path | None, memory_limit: str = MEMORY_LIMIT) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB that may open files below `folder` only (None: no files at all)."""
     import duckdb
 
     config: dict[str, Any] = {
         "threads": 1,
-        "memory_limit": MEMORY_LIMIT,
+        "memory_limit": memory_limit,
         "temp_directory": "",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

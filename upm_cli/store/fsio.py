@@ -8,6 +8,7 @@ caller gets a StorageError that names the path, the need and what to do.
 import contextlib
 import errno
 import os
+import pwd
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,14 @@ def telling(path: Path, doing: str, need_bytes: int = 0) -> Iterator[None]:
         yield
     except OSError as exc:
         raise storage_error(exc, path, doing, need_bytes) from exc
+
+
+def os_user() -> str:
+    """Return who runs this process, as the operating system knows it (never from the environment)."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid:{os.getuid()}"
 
 
 def durable_write(path: Path, data: Bytes, mode: int = 0o600) -> None:

@@ -24,12 +24,11 @@ from upm_cli.store.session import Store
 _INSTANT: Final = pa.timestamp("ms")
 
 
-def write(home: Path, stream: str, batch: WindowBatch, first_seq: int, created_at_ms: int) -> Segment:
-    """Write the rows of `batch` as the log rows from `first_seq` on. `batch` is not empty."""
-    n = len(batch)
-    table = pa.table(
+def window_table(batch: WindowBatch, first_seq: int) -> pa.Table:
+    """Return the rows of `batch` as the Arrow table of a log segment."""
+    return pa.table(
         {
-            "seq": arrow.plain(np.arange(first_seq, first_seq + n, dtype=np.int64), pa.int64()),
+            "seq": arrow.plain(np.arange(first_seq, first_seq + len(batch), dtype=np.int64), pa.int64()),
             "kind": arrow.plain(batch.kind, pa.uint8()),
             "window_id": arrow.text(batch.window_id),
             "window_start": arrow.plain(batch.start_ms, _INSTANT),
@@ -42,8 +41,34 @@ def write(home: Path, stream: str, batch: WindowBatch, first_seq: int, created_a
             "value": arrow.lists(batch.x.indptr, batch.x.value, pa.float32()),
         }
     )
-    seqs = (first_seq, first_seq + n - 1)
-    return _write(home, f"{LOG}/{stream}", table, "log", stream, seqs, created_at_ms)
+
+
+def names_table(names: Strings, hashes: U32Array) -> pa.Table:
+    """Return feature names and their hashes as the Arrow table of a names segment."""
+    return pa.table({"hash": arrow.plain(hashes, pa.uint32()), "name": arrow.text(names)})
+
+
+def comparisons_table(comparisons: Comparisons) -> pa.Table:
+    """Return comparisons as the Arrow table of their segment."""
+    return pa.table(
+        {
+            "seq": arrow.plain(comparisons.seq, pa.int64()),
+            "window_start": arrow.plain(comparisons.start_ms, _INSTANT),
+            "window_id": arrow.text(comparisons.window_id),
+            "tenant_id": arrow.words(comparisons.tenant),
+            "prediction": arrow.plain(comparisons.prediction, pa.float32()),
+            "truth": arrow.nullable(comparisons.truth),
+            "score": arrow.plain(comparisons.score, pa.float32()),
+            "brier": arrow.plain(comparisons.brier, pa.float32()),
+            "base_brier": arrow.plain(comparisons.base_brier, pa.float32()),
+        }
+    )
+
+
+def write(home: Path, stream: str, batch: WindowBatch, first_seq: int, created_at_ms: int) -> Segment:
+    """Write the rows of `batch` as the log rows from `first_seq` on. `batch` is not empty."""
+    seqs = (first_seq, first_seq + len(batch) - 1)
+    return _write(home, f"{LOG}/{stream}", window_table(batch, first_seq), "log", stream, seqs, created_at_ms)
 
 
 def read(home: Path, segment: Segment) -> WindowBatch:
@@ -100,9 +125,8 @@ def write_names(
     home: Path, stream: str, names: Strings, hashes: U32Array, first_seq: int, created_at_ms: int
 ) -> Segment:
     """Write feature names (n,) that are new to the stream, with their 32-bit hashes. `first_seq`: names before."""
-    table = pa.table({"hash": arrow.plain(hashes, pa.uint32()), "name": arrow.text(names)})
     seqs = (first_seq, first_seq + len(names) - 1)
-    return _write(home, f"{LOG}/{stream}/names", table, "names", stream, seqs, created_at_ms)
+    return _write(home, f"{LOG}/{stream}/names", names_table(names, hashes), "names", stream, seqs, created_at_ms)
 
 
 def read_names(home: Path, name_segments: Sequence[Segment]) -> dict[int, str]:
@@ -119,20 +143,8 @@ def read_names(home: Path, name_segments: Sequence[Segment]) -> dict[int, str]:
 
 def write_comparisons(home: Path, trainer: str, table: Comparisons, created_at_ms: int) -> Segment:
     """Write comparisons (not empty, in log order). The segment covers the log rows from the first to the last."""
-    columns = pa.table(
-        {
-            "seq": arrow.plain(table.seq, pa.int64()),
-            "window_start": arrow.plain(table.start_ms, _INSTANT),
-            "window_id": arrow.text(table.window_id),
-            "tenant_id": arrow.words(table.tenant),
-            "prediction": arrow.plain(table.prediction, pa.float32()),
-            "truth": arrow.nullable(table.truth),
-            "score": arrow.plain(table.score, pa.float32()),
-            "brier": arrow.plain(table.brier, pa.float32()),
-            "base_brier": arrow.plain(table.base_brier, pa.float32()),
-        }
-    )
     seqs = (int(table.seq[0]), int(table.seq[-1]))
+    columns = comparisons_table(table)
     return _write(home, f"{COMPARISONS}/{trainer}", columns, "comparisons", trainer, seqs, created_at_ms)
 
 

@@ -9,26 +9,21 @@ state it began with.
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
-from upm_cli.errors import BusyError, IntegrityError, NotFoundError, UpmError
+from upm_cli.errors import IntegrityError, NotFoundError, UpmError
 from upm_cli.store import engine as engines
-from upm_cli.store import fsio, history, layout, schema, staging
-from upm_cli.store.filelock import FileLock, noted_holder
+from upm_cli.store import fsio, history, layout, schema, staging, statelock
 from upm_cli.store.unit import Reader, Tx
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["Reader", "Store", "Tx"]
-
-POLL_S: Final = 0.001  # between two tries for the lock
-YIELD_S: Final = 0.002  # after letting go of it, so that others get their turn
 
 
 @dataclass(slots=True)
@@ -115,7 +110,7 @@ class Store:
         self._warm_engine()
         with self._exclusive(timeout_s), self._next_state() as staged:
             schema.check(staged.meta, self._state)
-            actor = actor or f"uid:{os.getuid()}"
+            actor = actor or fsio.os_user()
             tx = Tx(self._warm_engine(), staged.cursor, self._state, staged.meta, clock=self.clock, actor=actor)
             yield tx
             staged.publish = tx.changed
@@ -197,31 +192,17 @@ class Store:
         if self._writer == thread:
             raise UpmError("a unit of work was opened inside another one of the same thread")
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        deadline = self.clock.monotonic_s() + limit_s
         if not self._turn.acquire(timeout=max(limit_s, 0.0)):
-            raise self._busy(limit_s)
-        lock = FileLock(self.home / layout.LOCK)
+            raise statelock.busy(self.home, limit_s)
         try:
-            while not lock.try_acquire(self._command):
-                if self.clock.monotonic_s() >= deadline:
-                    raise self._busy(limit_s)
-                self.clock.sleep(POLL_S)
-            self._writer = thread
-            yield
+            with statelock.hold(self.home, self.clock, limit_s=limit_s, command=self._command):
+                self._writer = thread
+                try:
+                    yield
+                finally:
+                    self._writer = None
         finally:
-            self._writer = None
-            lock.release()
             self._turn.release()
-            time.sleep(YIELD_S)  # real time, whatever the clock: it is for other processes
-
-    def _busy(self, limit_s: float) -> BusyError:
-        holder = noted_holder(self.home / layout.LOCK)
-        return BusyError(
-            f"the state is locked by {holder}; waited {limit_s:g} s",
-            hint="try again, or look at it with: upm ps",
-            code="UPM-E071",
-            context={"pid": holder.pid, "command": holder.command, "waited_s": limit_s},
-        )
 
     def _make_state(self) -> None:
         if history.states(self.home):

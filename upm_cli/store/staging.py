@@ -25,8 +25,10 @@ class Staged:
 
 
 @contextlib.contextmanager
-def next_state(engine: Engine, home: Path, *, fresh: bool = False) -> Iterator[Staged]:
-    """Give a transaction in a copy of the state (`fresh`: in a new one) and then put the copy in its place.
+def next_state(engine: Engine, home: Path, *, fresh: bool = False, source: Path | None = None) -> Iterator[Staged]:
+    """Give a transaction in a copy of the state and then put the copy in its place.
+
+    `fresh`: in a new, empty one; `source`: in a copy of that file.
 
     The caller holds the lock. Any failure drops the copy; the live file is never touched. Raises duckdb.Error and
     StorageError.
@@ -34,7 +36,7 @@ def next_state(engine: Engine, home: Path, *, fresh: bool = False) -> Iterator[S
     state, path = home / layout.STATE, home / layout.NEXT
     fsio.remove_quietly(path)
     try:
-        before = None if fresh else fsio.copy(state, path)
+        before = None if fresh else fsio.copy(source or state, path)
         name = engine.attach(path, read_only=False)
         try:
             cursor = engine.cursor(name)
@@ -52,7 +54,7 @@ def next_state(engine: Engine, home: Path, *, fresh: bool = False) -> Iterator[S
             raise
         engine.detach(name)
         if staged.publish:
-            if before is not None and fsio.identity(state) != before:
+            if source is None and before is not None and fsio.identity(state) != before:
                 raise BusyError(f"{state} was replaced by something that does not hold the lock", code="UPM-E072")
             fsio.publish(path, state)
             history.keep(home, staged.meta.generation + 1)
