@@ -74,7 +74,7 @@ def demo(
         raise PartialError(
             f"{len(failed)} of {len(facts)} things the demo shows did not happen: {'; '.join(failed)}",
             hint="upm demo --check --keep keeps the project to look at" if passing else f"upm -C {folder} status",
-            code="UPM-E082",
+            code="UPM-E081",
         )
 
 
