@@ -25,6 +25,9 @@ class Entry:
 class PlainCommand(TyperCommand):
     """A command whose help shows its options under their panels."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [_bare(piece) for piece in super().collect_usage_pieces(ctx)]
+
     def get_help_option(self, ctx: Any) -> Any:
         return plain_value(super().get_help_option(ctx))
 
@@ -134,11 +137,25 @@ def _write_help_text(text: str | None, formatter: Any) -> None:
 def _write_options(params: Sequence[Any], ctx: Any, formatter: Any) -> None:
     panels: dict[str, list[tuple[str, str]]] = {}
     for param in params:
-        record = param.get_help_record(ctx)
+        record = help_record(param, ctx)
         if record is not None:
             kind = "Arguments" if param.param_type_name == "argument" else "Options"
             panels.setdefault(getattr(param, "rich_help_panel", None) or kind, []).append(record)
     _write_panels(panels, formatter)
+
+
+def help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """Return how the help names and explains a parameter; None for hidden ones."""
+    record = param.get_help_record(ctx)
+    if record is None or param.param_type_name != "argument":
+        return record  # type: ignore[no-any-return]
+    return _bare(record[0].partition(" <")[0]), record[1]
+
+
+def _bare(metavar: str) -> str:
+    """Undo the brackets that Typer puts around a metavar that has its own: [[TRAINER]] → [TRAINER], {FILE} → FILE."""
+    bare = metavar.replace("[[", "[").replace("]]", "]").replace("{", "").replace("}", "")
+    return bare.replace("......", "...")
 
 
 def _write_panels(panels: Mapping[str, list[tuple[str, str]]], formatter: Any) -> None:

@@ -1,0 +1,21 @@
+"""Write the generated parts of docs/reference: run it after changing a setting or a command; tests compare."""
+
+from pathlib import Path
+
+from upm_cli.app import build
+from upm_cli.commands._reference import cli_reference
+from upm_cli.config.reference import settings_tables
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
+BEGIN, END = "<!-- generated -->\n", "<!-- end -->\n"
+
+
+def main() -> None:
+    for name, text in (("config.md", settings_tables()), ("cli.md", cli_reference(build()))):
+        page = REFERENCE / name
+        head, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()
