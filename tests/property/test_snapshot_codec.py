@@ -14,7 +14,7 @@ DTYPES = st.sampled_from(["?", "<f4", "<f8", ">f4", "<i4", "<i8", "u1", "<u4", "
 TENSORS = DTYPES.flatmap(
     lambda dtype: st_numpy.arrays(
         dtype,
-        st_numpy.array_shapes(min_dims=0, max_dims=4, max_side=4),
+        st_numpy.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
         elements={"allow_nan": False, "allow_infinity": False} if "f" in dtype else None,
     )
 )

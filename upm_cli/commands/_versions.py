@@ -7,7 +7,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.core.records import Ring
 from upm_cli.core.versions import is_version_word
-from upm_cli.errors import UsageError
+from upm_cli.errors import NotFoundError, UsageError
 
 TrainerArg = Annotated[
     str | None, typer.Argument(metavar="[TRAINER]", help="Default: the only one.", show_default=False)
@@ -27,8 +27,11 @@ def trainer_and_version(
 
     A single argument that can only be a version is one: `upm activate v42`.
     """
-    if first is not None and second is None and is_version_word(first) and first not in ctx.known_trainers():
-        first, second = None, first
+    if first is not None and second is None and is_version_word(first):
+        try:
+            return ctx.trainer_name(first), default
+        except NotFoundError:
+            first, second = None, first
     return ctx.trainer_name(first), second or default
 
 

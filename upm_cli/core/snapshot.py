@@ -22,6 +22,7 @@ import numpy.typing as npt
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_DIMENSIONS: Final = 4
+MAX_ELEMENTS: Final = 1 << 40
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -61,7 +62,7 @@ def encode(arrays: Arrays, manifest: Manifest) -> bytes:
     """Return the canonical bytes of a model; the same arrays and manifest always give the same bytes.
 
     `arrays` are the tensors by name (any byte order, any memory layout), `manifest` what is to be known about
-    them: plain JSON values, at least `schema_version`, `trainer` and `version`.
+    them: plain JSON values, at least `schema_version`.
     Raises SnapshotFormatError for names, types, shapes or numbers that a snapshot can't hold.
     """
     manifest = _checked_manifest(manifest)
@@ -112,10 +113,13 @@ def _writable(name: str, values: Array) -> Array:
 
 
 def _check_shape(name: str, shape: Sequence[object]) -> None:
-    if len(shape) > MAX_DIMENSIONS or not all(type(size) is int and 0 < size < 1 << 40 for size in shape):
-        raise SnapshotFormatError(
-            f"tensor {name!r} has the shape {list(shape)!r}: up to {MAX_DIMENSIONS} sizes, none of them 0"
-        )
+    sizes = [size for size in shape if type(size) is int and 0 <= size < MAX_ELEMENTS]
+    if (
+        len(sizes) != len(shape)
+        or len(shape) > MAX_DIMENSIONS
+        or math.prod(max(size, 1) for size in sizes) > MAX_ELEMENTS
+    ):
+        raise SnapshotFormatError(f"tensor {name!r} has the impossible shape {list(shape)!r}")
 
 
 def _check_finite(name: str, tensor: Array) -> None:
@@ -207,13 +211,10 @@ def _tensor(name: str, body: memoryview, dtype: np.dtype[Any], shape: tuple[int,
 
 
 def _checked_manifest(manifest: Manifest) -> dict[str, Any]:
-    """Return `manifest` if it says what every snapshot must say."""
+    """Return `manifest` if its schema is one that this version knows."""
     schema = manifest.get("schema_version")
     if type(schema) is not int or schema < 1:
         raise SnapshotFormatError(f"the manifest has no schema_version but {schema!r}")
     if schema > SCHEMA_VERSION:
         raise SnapshotTooNewError(f"the snapshot has schema {schema}; this upm reads up to {SCHEMA_VERSION}")
-    trainer, version = manifest.get("trainer"), manifest.get("version")
-    if not isinstance(trainer, str) or type(version) is not int or version < 1:
-        raise SnapshotFormatError("the manifest does not name its trainer and version")
     return dict(manifest)

@@ -82,9 +82,9 @@ def prepare(
         raise IntegrityError(
             f"the model of {snapshot_id(trainer.name, version)} can't be kept: {exc}",
             hint=f"upm trainer show {trainer.name}; go back with upm rollback {trainer.name}",
-            code="UPM-E093",
+            code="UPM-E095",
         ) from exc
-    stored = blobs.put(home, data, cast(blobs.Codec, settings.snapshot_manager.compression))
+    stored = blobs.put(home, data, cast("blobs.Codec", settings.snapshot_manager.compression))
     row = Snapshot(
         trainer=trainer.name,
         version=version,
@@ -117,6 +117,7 @@ def register(tx: "Tx", home: Path, trainer: Trainer, prepared: Prepared) -> tupl
     the caller puts.
     """
     row = _numbered(home, trainer, prepared, trainer.last_version + 1)
+    row = replace(row, first_seq=_own_first_seq(tx, trainer, row))
     snapshots.put(tx, row)
     tx.event(
         "ai.upm.snapshot.created",
@@ -144,7 +145,7 @@ def _numbered(home: Path, trainer: Trainer, prepared: Prepared, version: int) ->
     arrays, manifest = codec.decode(prepared.data)
     parent = parent_version(version, trainer.lineage)
     manifest |= {"version": version, "parent": parent}
-    stored = blobs.put(home, codec.encode(arrays, manifest), cast(blobs.Codec, row.codec))
+    stored = blobs.put(home, codec.encode(arrays, manifest), cast("blobs.Codec", row.codec))
     return replace(
         row,
         version=version,
@@ -156,6 +157,15 @@ def _numbered(home: Path, trainer: Trainer, prepared: Prepared, version: int) ->
         raw_bytes=stored.raw_bytes,
         manifest=manifest,
     )
+
+
+def _own_first_seq(tx: "Tx", trainer: Trainer, row: Snapshot) -> int:
+    """Return where the part of the log begins that `row` learned from and its parent did not."""
+    if row.parent is None:
+        return row.first_seq
+    if trainer.lineage and trainer.lineage[-1]["last_version"] == row.version - 1:
+        return int(trainer.lineage[-1]["at_seq"])
+    return snapshots.get(tx, row.trainer, row.parent).last_seq + 1
 
 
 def measure(recorder: Recorder, row: Snapshot) -> None:
@@ -195,13 +205,25 @@ def create(
             )
         if dry_run:
             return None
-        fold = training.load_checkpoint(store, trainer)
+        digest = trainer.checkpoint_digest
+        try:
+            fold = training.load_checkpoint(store, trainer)
+        except NotFoundError:
+            with store.read() as reader:
+                if trainers.get(reader, name).checkpoint_digest == digest:
+                    raise
+            continue  # the trainer has committed the next one and dropped this
         if fold is None:
             continue
-        arrays, model = fold.learner.model()
-        fields = {**fold.manifest_fields(), "model": model}
-        digest = trainer.checkpoint_digest
-        prepared = prepare(store.home, clock, settings, trainer, arrays, fields, checkpoint_digest=digest, note=note)
+        prepared = prepare(
+            store.home,
+            clock,
+            settings,
+            trainer,
+            *training.snapshot_parts(fold),
+            checkpoint_digest=digest,
+            note=note,
+        )
         with store.write(actor=actor) as tx:
             now = trainers.get(tx, name)
             if now.checkpoint_digest == digest:
@@ -260,7 +282,7 @@ def _unfit(row: Snapshot, why: str, hint: str = "") -> IntegrityError:
     return IntegrityError(
         f"{snapshot_id(row.trainer, row.version)}: {row.path} {why}",
         hint=hint or f"do not use it; go back to another version: upm snapshot verify {row.trainer} --all",
-        code="UPM-E093",
+        code="UPM-E095",
         context={"trainer": row.trainer, "version": row.version, "path": row.path},
     )
 

@@ -21,6 +21,7 @@ def arrays() -> dict[str, np.ndarray[Any, Any]]:
         "weights": np.arange(6, dtype=np.float32).reshape(2, 3),
         "bias": np.array(0.5),
         "classes": np.array([3, 1], dtype=np.int64),
+        "none": np.zeros((0, 3), dtype=np.float32),
         "used": np.array([True, False]),
     }
 
@@ -87,7 +88,6 @@ def test_the_decoded_arrays_are_views_that_nobody_can_change() -> None:
         ("w", np.ones(2, np.complex64)),
         ("w", np.array(["text"])),
         ("w", np.array([object()])),
-        ("w", np.ones(0)),
         ("w", np.ones((1, 1, 1, 1, 1))),
         ("w", np.array([1.0, np.nan])),
         ("w", np.array([-np.inf], np.float32)),
@@ -104,12 +104,11 @@ def test_what_a_snapshot_can_not_hold_is_refused_when_writing(name: str, values:
         {},
         {"schema_version": 0, "trainer": "t", "version": 1},
         {"schema_version": True, "trainer": "t", "version": 1},
-        {"schema_version": 1, "trainer": "t"},
-        {"schema_version": 1, "trainer": 7, "version": 1},
-        {"schema_version": 1, "trainer": "t", "version": 0},
+        {"schema_version": "1"},
+        {"trainer": "t", "version": 1},
     ],
 )
-def test_a_manifest_that_does_not_say_what_it_is_about_is_refused(manifest: dict[str, Any]) -> None:
+def test_a_manifest_without_a_schema_is_refused(manifest: dict[str, Any]) -> None:
     with pytest.raises(SnapshotFormatError):
         encode({}, manifest)
     with pytest.raises(SnapshotFormatError):
@@ -140,14 +139,16 @@ def test_a_forged_file_with_a_right_table_is_accepted_so_the_forger_works() -> N
         ({"w": ONE}, 3, "there are 3"),
         ({"w": ONE}, 5, "there are 5"),
         ({}, 1, "there are 1"),
-        ({"w": {**ONE, "shape": [0]}}, 0, "shape"),
+        ({"w": {**ONE, "shape": [0]}}, 4, "should lie at"),
+        ({"w": {**ONE, "shape": [0, 1 << 39, 1 << 39]}}, 0, "shape"),
         ({"w": {**ONE, "shape": [-1]}}, 4, "shape"),
         ({"w": {**ONE, "shape": [True]}}, 4, "shape"),
         ({"w": {**ONE, "shape": [1.0]}}, 4, "shape"),
         ({"w": {**ONE, "shape": "1"}}, 4, "shape"),
         ({"w": {**ONE, "shape": [1] * 5}}, 4, "shape"),
         ({"w": {**ONE, "shape": [1 << 70]}}, 4, "shape"),
-        ({"w": {**ONE, "shape": [1 << 39] * 4}}, 4, "should lie at"),
+        ({"w": {**ONE, "shape": [1 << 39] * 4}}, 4, "shape"),
+        ({"w": {**ONE, "shape": [1 << 39]}}, 4, "should lie at"),
         ({"w": {**ONE, "more": 1}}, 4, "exactly"),
         ({"w": {"dtype": "F32", "shape": [1]}}, 4, "exactly"),
         ({"w": 7}, 4, "exactly"),

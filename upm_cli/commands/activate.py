@@ -1,0 +1,86 @@
+"""`upm activate`: make a snapshot the one that a stage serves."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import changing
+from upm_cli.commands._output import emit
+from upm_cli.commands._versions import TrainerArg, VersionArg, parse_ring, trainer_and_version
+
+if TYPE_CHECKING:
+    from upm_cli.ops.activate import Activated
+
+
+def register(app: typer.Typer) -> None:
+    app.command("activate")(activate)
+
+
+@changing
+def activate(
+    ctx: Context,
+    trainer: TrainerArg = None,
+    version: VersionArg = None,
+    to_stage: Annotated[
+        str | None,
+        typer.Option("--to-stage", metavar="STAGE", help="shadow, canary or global. Default: by the trainer's mode."),
+    ] = None,
+    percent: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Share of tenants. Default: as it is, else 1 in canary, 100 in global."),
+    ] = None,
+) -> None:
+    """Make a snapshot the one that a stage serves. Its bytes are proven first, then the gates are asked.
+
+    What is active already stays: exit code 0. A pin that a rollback left is lifted, as you name the version. Undo with
+    upm rollback.
+
+    Example: upm activate main v42 --to-stage canary --percent 5 --reason "passed a week of shadow"
+    """
+    from upm_cli.ops.activate import activate as make_active
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    done = make_active(
+        ctx.store,
+        ctx.clock,
+        ctx.settings,
+        name,
+        word,
+        ring=parse_ring(to_stage, "--to-stage"),
+        percent=percent,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        dry_run=ctx.change.dry_run,
+    )
+    if done.lifted_pin is not None:
+        verb = "would lift" if ctx.change.dry_run else "lifted"
+        ctx.say.note(
+            f"{verb} the pin of {done.lifted_pin.ring} on v{done.lifted_pin.version}: {done.lifted_pin.reason}"
+        )
+    emit(ctx, _payload(ctx, done), text=_said(ctx, done))
+
+
+def _payload(ctx: Context, done: "Activated") -> dict[str, Any]:
+    live = done.activation
+    return {
+        "trainer": live.trainer,
+        "version": live.version,
+        "previous_version": live.previous_version,
+        "ring": live.ring.value,
+        "percent": live.percent,
+        "epoch": live.epoch,
+        "decision_id": live.decision_id,
+        "changed": not done.is_done and not ctx.change.dry_run,
+        "dry_run": ctx.change.dry_run,
+        "gates": [{"gate": each.gate, "allowed": each.allowed, "detail": each.detail} for each in done.gates],
+    }
+
+
+def _said(ctx: Context, done: "Activated") -> str:
+    live = done.activation
+    share = "" if live.ring == "shadow" else f", {live.percent} % of tenants"
+    verb = "is already active" if done.is_done else "would be active" if ctx.change.dry_run else "is active"
+    before = f"; before: v{live.previous_version}" if live.previous_version and not done.is_done else ""
+    text = f"v{live.version} of {live.trainer} {verb} in {live.ring}{share} (epoch {live.epoch}{before})"
+    return text if done.is_done or ctx.change.dry_run else f"{text}\nundo: upm rollback {live.trainer}"

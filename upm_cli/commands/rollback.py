@@ -1,0 +1,115 @@
+"""`upm rollback`: go back to the last known good version."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import changing
+from upm_cli.commands._output import emit
+from upm_cli.commands._versions import parse_ring
+
+if TYPE_CHECKING:
+    from upm_cli.core.records import Ring
+    from upm_cli.ops.rollback import RolledBack
+
+
+def register(app: typer.Typer) -> None:
+    app.command("rollback")(rollback)
+
+
+@changing
+def rollback(
+    ctx: Context,
+    trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="The trainer; never guessed.")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="VERSION", help="42, v42 or previous. Default: the last known good one."),
+    ] = None,
+    ring: Annotated[
+        str | None,
+        typer.Option(
+            "--ring", metavar="STAGE", help="shadow, canary or global. Default: what reaches tenants and moved last."
+        ),
+    ] = None,
+) -> None:
+    """Take a trainer back to its last known good version, at once.
+
+    The stage is swapped and pinned, the bad version is quarantined, the trainer learns on from the good one and skips
+    what it learned since, and an incident is opened. No gate is asked. Twice is done already: to go further back, name
+    the version with --to.
+
+    Example: upm rollback main --reason "users report wrong priorities" --yes
+    """
+    name = ctx.trainer_name(trainer)
+    where = parse_ring(ring, "--ring")
+    started_s = ctx.clock.monotonic_s()
+    if ctx.change.dry_run or not ctx.change.yes:
+        planned = _roll_back(ctx, name, to, where, dry_run=True)
+        if ctx.change.dry_run or planned.is_done:
+            _answer(ctx, planned, started_s)
+            return
+        ctx.confirm(f"this takes {_route(planned)}")
+        started_s = ctx.clock.monotonic_s()
+    _answer(ctx, _roll_back(ctx, name, to, where, dry_run=False), started_s)
+
+
+def _roll_back(ctx: Context, name: str, to: str | None, ring: "Ring | None", *, dry_run: bool) -> "RolledBack":
+    from upm_cli.ops.rollback import rollback as go_back
+
+    return go_back(
+        ctx.store,
+        ctx.clock,
+        name,
+        to=to,
+        ring=ring,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        dry_run=dry_run,
+    )
+
+
+def _route(done: "RolledBack") -> str:
+    rings = " and ".join(ring.value for ring in done.rings)
+    return f"{done.trainer} from v{done.from_version} back to v{done.to_version} in {rings} ({done.because})"
+
+
+def _answer(ctx: Context, done: "RolledBack", started_s: float) -> None:
+    for error in done.skipped:
+        ctx.say.warn(f"skipped a better version: {error.message}")
+    elapsed_ms = (ctx.clock.monotonic_s() - started_s) * 1000
+    payload: dict[str, Any] = {
+        "trainer": done.trainer,
+        "from_version": done.from_version,
+        "to_version": done.to_version,
+        "epoch": done.epoch,
+        "pinned": done.pinned,
+        "incident_id": None if ctx.change.dry_run and not done.is_done else done.incident_id,
+        "elapsed_ms": round(elapsed_ms, 1),
+        "rings": [ring.value for ring in done.rings],
+        "because": done.because,
+        "learner": done.learner,
+        "skipped": [error.message for error in done.skipped],
+        "changed": not done.is_done and not ctx.change.dry_run,
+        "dry_run": ctx.change.dry_run,
+    }
+    emit(ctx, payload, text=_said(ctx, done, elapsed_ms))
+
+
+def _said(ctx: Context, done: "RolledBack", elapsed_ms: float) -> str:
+    rings = " and ".join(ring.value for ring in done.rings)
+    if done.is_done:
+        further = f"to go further back: upm rollback {done.trainer} --to VERSION"
+        return f"{done.trainer} is already on v{done.to_version} in {rings}; nothing changed\n{further}"
+    if ctx.change.dry_run:
+        return f"would take {_route(done)}"
+    learner = {
+        "put back": f"it learns on from v{done.to_version} and skips what it learned since",
+        "paused": f"its checkpoint at v{done.to_version} is missing or damaged, so it is paused",
+    }[done.learner]
+    return (
+        f"took {_route(done)}, {elapsed_ms:.0f} ms\n"
+        f"v{done.from_version} is quarantined, {rings} pinned, epoch {done.epoch}; {learner}\n"
+        f"incident {done.incident_id}   undo: upm snapshot release {done.trainer} {done.from_version} --reason …, "
+        f"then upm activate {done.trainer} {done.from_version}"
+    )

@@ -1,0 +1,323 @@
+"""`upm snapshot`: take, list, show, verify, pin, release, export and delete snapshots."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import changing, command
+from upm_cli.commands._group import new_group
+from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version
+from upm_cli.ids import iso
+
+if TYPE_CHECKING:
+    from upm_cli.core.records import Snapshot
+    from upm_cli.ops.snapshots import Created
+
+NoteOption = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="A remark kept with the snapshot.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = new_group(invoke_without_command=True)
+    group.callback()(take)
+    group.command("create")(create)
+    group.command("list")(list_)
+    group.command("show")(show)
+    group.command("verify")(verify)
+    group.command("pin")(pin)
+    group.command("unpin")(unpin)
+    group.command("release")(release)
+    group.command("export")(export)
+    group.command("gc")(gc)
+    app.add_typer(group, name="snapshot")
+
+
+@changing
+def take(
+    ctx: Context,
+    trainer: Annotated[str | None, typer.Option("--trainer", metavar="TRAINER", help="Default: the only one.")] = None,
+    note: NoteOption = None,
+) -> None:
+    """Take a snapshot now, or work with the ones there are.
+
+    Without a command it is the same as `upm snapshot create`: of what the trainer has committed, also while it trains.
+    VERSION is a number (42, v42, 0042) or latest, active, previous.
+
+    Example: upm snapshot --note "before the sale"
+    """
+    _create(ctx, trainer, note)
+
+
+@changing
+def create(ctx: Context, trainer: TrainerArg = None, note: NoteOption = None) -> None:
+    """Take a snapshot now of what the trainer has committed. When nothing was learned since the last, that one it is.
+
+    Example: upm snapshot create main
+    """
+    _create(ctx, trainer, note)
+
+
+def _create(ctx: Context, given: str | None, note: str | None) -> None:
+    from upm_cli.ops import snapshots
+
+    name = ctx.trainer_name(given)
+    made = snapshots.create(
+        ctx.store,
+        ctx.clock,
+        ctx.settings,
+        name,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        note=note,
+        dry_run=ctx.change.dry_run,
+    )
+    payload: dict[str, Any] = {"trainer": name, "created": made is not None and made.is_new}
+    if made is None:
+        payload |= {"version": None, "dry_run": True}
+    else:
+        payload |= describe(made.snapshot) | {"dry_run": ctx.change.dry_run}
+    emit(ctx, payload, text=_said(name, made))
+
+
+def _said(name: str, made: "Created | None") -> str:
+    if made is None:
+        return f"would take a snapshot of {name}"
+    shot = made.snapshot
+    if not made.is_new:
+        return f"nothing learned since v{shot.version} of {name}; no new snapshot"
+    size = f"{shot.windows:,} windows, {shot.size_bytes:,} bytes, sha256 {shot.digest[:12]}…"
+    return f"v{shot.version} of {name}: {size}\nnext: upm activate {name} {shot.version}"
+
+
+@command
+def list_(ctx: Context, trainer: TrainerArg = None) -> None:
+    """List the snapshots of a trainer, oldest first.
+
+    Example: upm snapshot list main --json
+    """
+    from upm_cli.store import snapshots
+
+    name = ctx.trainer_name(trainer)
+    with ctx.store.read() as reader:
+        rows = snapshots.list_for(reader, name)
+    columns = [
+        Column("version", "VERSION", right=True),
+        Column("status", "STATUS"),
+        Column("flags", "FLAGS", show=" ".join),
+        Column("windows", "WINDOWS", right=True, show=lambda count: f"{count:,}"),
+        Column("size_bytes", "BYTES", right=True, show=lambda count: f"{count:,}"),
+        Column("codec", "CODEC"),
+        Column("parent", "PARENT", right=True),
+        Column("created_at", "CREATED"),
+        Column("digest", "SHA256", show=lambda digest: digest[:12]),
+    ]
+    empty = f"{name} has no snapshots yet: they appear as it trains, or with upm snapshot create {name}"
+    payload = {"trainer": name, "snapshots": [describe(row) for row in rows]}
+    emit(ctx, payload, Table(key="snapshots", columns=columns, empty=empty))
+
+
+@command
+def show(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -> None:
+    """Show everything about one snapshot, with its manifest.
+
+    Example: upm snapshot show main active
+    """
+    from upm_cli.ops import snapshots
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    with ctx.store.read() as reader:
+        row = snapshots.find(reader, name, word)
+    more = {"path": row.path, "file_digest": row.file_digest, "first_seq": row.first_seq, "last_seq": row.last_seq}
+    emit(ctx, {"trainer": name, **describe(row), **more, "manifest": row.manifest})
+
+
+@command
+def verify(
+    ctx: Context,
+    trainer: TrainerArg = None,
+    version: VersionArg = None,
+    every: Annotated[bool, typer.Option("--all", help="Every snapshot of the trainer.")] = False,
+) -> int:
+    """Read snapshots back and prove every byte. Exit code 9 when one is not what was written.
+
+    Example: upm snapshot verify main --all
+    """
+    from upm_cli.exit_codes import ExitCode
+    from upm_cli.ops import keeping, snapshots
+    from upm_cli.store import snapshots as rows
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    with ctx.store.read() as reader:
+        chosen = rows.list_for(reader, name) if every else [snapshots.find(reader, name, word)]
+    found = [_verified(each.snapshot, each.error) for each in keeping.verify(ctx.store, chosen)]
+    bad = [each for each in found if not each["ok"]]
+    columns = [Column("version", "VERSION", right=True), Column("ok", "OK"), Column("path", "FILE"), Column("problem")]
+    payload = {"trainer": name, "verified": found, "passed": len(found) - len(bad), "failed": len(bad)}
+    emit(ctx, payload, Table(key="verified", columns=columns, empty=f"{name} has no snapshots yet"))
+    for each in bad:
+        ctx.say.warn(f"v{each['version']}: {each['problem']}")
+    return ExitCode.INTEGRITY if bad else ExitCode.DONE
+
+
+def _verified(row: "Snapshot", error: Exception | None) -> dict[str, Any]:
+    problem = str(error) if error else None
+    return {"version": row.version, "ok": error is None, "path": row.path, "digest": row.digest, "problem": problem}
+
+
+@changing
+def pin(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -> None:
+    """Keep a snapshot for good: gc never deletes it.
+
+    Example: upm snapshot pin main 42 --reason "the one in the paper"
+    """
+    _set_pinned(ctx, trainer, version, pinned=True)
+
+
+@changing
+def unpin(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -> None:
+    """Let gc delete a snapshot again when its time has come.
+
+    Example: upm snapshot unpin main 42
+    """
+    _set_pinned(ctx, trainer, version, pinned=False)
+
+
+def _set_pinned(ctx: Context, trainer: str | None, version: str | None, *, pinned: bool) -> None:
+    from upm_cli.ops import keeping
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    row, changed = keeping.set_pinned(
+        ctx.store, name, word, pinned, actor=ctx.actor, reason=ctx.change.reason, dry_run=ctx.change.dry_run
+    )
+    state = "pinned" if pinned else "not pinned"
+    _emit_changed(ctx, row, changed, {"pinned": pinned}, f"v{row.version} of {name}", state)
+
+
+@changing
+def release(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -> None:
+    """Lift the quarantine of a snapshot, so that it can be activated. Needs --reason.
+
+    Example: upm snapshot release main 42 --reason "the labels were wrong, not the model"
+    """
+    from upm_cli.ops import keeping
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    row, changed = keeping.release(
+        ctx.store, name, word, actor=ctx.actor, reason=ctx.change.reason, dry_run=ctx.change.dry_run
+    )
+    _emit_changed(ctx, row, changed, {"quarantined": False}, f"v{row.version} of {name}", "not quarantined")
+
+
+def _emit_changed(
+    ctx: Context, row: "Snapshot", changed: bool, facts: Mapping[str, Any], subject: str, state: str
+) -> None:
+    verb = "would be" if ctx.change.dry_run and changed else "is" if changed else "was already"
+    did = {"changed": changed and not ctx.change.dry_run, "dry_run": ctx.change.dry_run}
+    payload = {"trainer": row.trainer, "version": row.version, **facts, **did}
+    emit(ctx, payload, text=f"{subject} {verb} {state}")
+
+
+@command
+def export(
+    ctx: Context,
+    trainer: TrainerArg = None,
+    version: VersionArg = None,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write into; made if need be.")] = Path(),
+) -> None:
+    """Write a snapshot as a safetensors file, with its manifest beside it.
+
+    Example: upm snapshot export main active --to model/
+    """
+    from upm_cli.ops import keeping, snapshots
+
+    name, word = trainer_and_version(ctx, trainer, version)
+    with ctx.store.read() as reader:
+        row = snapshots.find(reader, name, word)
+    model, manifest = keeping.export(ctx.store, row, to)
+    payload = {"trainer": name, "version": row.version, "digest": row.digest, "model": model, "manifest": manifest}
+    emit(ctx, payload, text=f"{model}  sha256 {row.digest}\n{manifest}")
+
+
+@changing
+def gc(
+    ctx: Context,
+    trainer: TrainerArg = None,
+    keep: Annotated[int, typer.Option(metavar="N", min=0, help="Keep the newest N whatever their age.")] = 20,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", min=0, help="Keep younger ones. Default: snapshot_manager.retention_days."),
+    ] = None,
+) -> None:
+    """Delete old snapshots, and files that nothing refers to. Without TRAINER: of all of them.
+
+    Never deleted: what is active, what was active before it, rollback targets, pinned ones, and what a trainer learns
+    on from.
+
+    Example: upm snapshot gc --keep 20 --keep-days 30 --dry-run
+    """
+    from upm_cli.core.retention import RetentionPolicy
+    from upm_cli.ops import keeping
+    from upm_cli.store import trainers
+
+    if trainer is not None:
+        names = [ctx.trainer_name(trainer)]
+    else:
+        with ctx.store.read() as reader:
+            names = [each.name for each in trainers.list_all(reader)]
+    days = ctx.settings.snapshot_manager.retention_days if keep_days is None else keep_days
+    policy = RetentionPolicy(keep=keep, keep_days=days)
+    done = keeping.collect_garbage(
+        ctx.store,
+        ctx.clock,
+        names,
+        policy,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        dry_run=ctx.change.dry_run,
+    )
+    rows = [
+        {"trainer": name, "deleted": done.deleted[name], "kept": done.kept[name], "protected": done.protected[name]}
+        for name in names
+    ]
+    count = sum(len(row) for row in done.deleted.values())
+    verb = "would delete" if ctx.change.dry_run else "deleted"
+    text = f"{verb} {count:,} snapshots and {done.orphans:,} files ({done.freed_bytes:,} bytes)"
+    for row in rows:
+        text += f"\n{row['trainer']}: kept {row['kept']}"
+        text += "".join(
+            f"\n  v{version} stays: {why}" for version, why in sorted(done.protected[row["trainer"]].items())
+        )
+    payload = {
+        "trainers": rows,
+        "files": done.orphans,
+        "freed_bytes": done.freed_bytes,
+        "keep": keep,
+        "keep_days": days,
+        "dry_run": ctx.change.dry_run,
+    }
+    emit(ctx, payload, text=text)
+
+
+def describe(row: "Snapshot") -> dict[str, Any]:
+    """Return the fields of a snapshot that every listing shows."""
+    flags = [word for word, is_so in (("pinned", row.pinned), ("quarantined", row.quarantined)) if is_so]
+    return {
+        "version": row.version,
+        "status": row.status.value,
+        "mode": row.mode.value,
+        "digest": row.digest,
+        "codec": row.codec,
+        "size_bytes": row.size_bytes,
+        "raw_bytes": row.raw_bytes,
+        "windows": row.windows,
+        "parent": row.parent,
+        "created_at": iso(row.created_at_ms),
+        "activated_at": iso(row.activated_at_ms) if row.activated_at_ms is not None else None,
+        "flags": flags,
+        "quarantine_reason": row.quarantine_reason,
+        "note": row.note,
+        "metrics": dict(row.metrics),
+    }

@@ -1,0 +1,174 @@
+"""Keeping snapshots: verify, pin, release from quarantine, export, and delete what nobody needs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upm_cli.clock import Clock
+from upm_cli.core.changes import released
+from upm_cli.core.records import Snapshot
+from upm_cli.core.retention import RetentionPolicy, plan_retention, protected_versions
+from upm_cli.core.snapshot import canonical_json
+from upm_cli.core.versions import snapshot_id
+from upm_cli.errors import IntegrityError, UsageError
+from upm_cli.ops import snapshots as snapshot_ops
+from upm_cli.store import activations, blobs, collect, fsio, pins, snapshots, trainers
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Reader, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """One snapshot read back; `error` says what differs, None: every byte is right."""
+
+    snapshot: Snapshot
+    error: IntegrityError | None
+
+
+def verify(store: "Store", rows: Sequence[Snapshot]) -> list[Verified]:
+    """Read every one of `rows` back from its file and prove it; damage is a result here, not an exception."""
+    found = []
+    for row in rows:
+        try:
+            snapshot_ops.load(store.home, row)
+        except IntegrityError as exc:
+            found.append(Verified(snapshot=row, error=exc))
+        else:
+            found.append(Verified(snapshot=row, error=None))
+    return found
+
+
+def set_pinned(
+    store: "Store", name: str, word: str, pinned: bool, *, actor: str, reason: str, dry_run: bool = False
+) -> tuple[Snapshot, bool]:
+    """Keep a snapshot from being deleted, or no longer; return it and whether that changed anything."""
+    action = "snapshot.pin" if pinned else "snapshot.unpin"
+    with store.write(actor=actor) as tx:
+        row = snapshot_ops.find(tx, name, word)
+        wanted = replace(row, pinned=pinned)
+        if wanted != row and not dry_run:
+            snapshots.put(tx, wanted)
+            tx.ledger(action, snapshot_id(name, row.version), reason=reason)
+    return wanted, wanted != row
+
+
+def release(
+    store: "Store", name: str, word: str, *, actor: str, reason: str, dry_run: bool = False
+) -> tuple[Snapshot, bool]:
+    """Lift the quarantine of a snapshot, and of what learned on from it if it was rolled back.
+
+    Returns it and whether that changed anything. Raises UsageError without a reason.
+    """
+    if not reason:
+        raise UsageError(
+            "lifting a quarantine needs a reason; it is kept on the record",
+            hint=f'upm snapshot release {name} {word} --reason "…"',
+            code="UPM-E029",
+        )
+    with store.write(actor=actor) as tx:
+        row = snapshot_ops.find(tx, name, word)
+        wanted = released(row, has_served=row.activated_at_ms is not None)
+        if wanted != row and not dry_run:
+            snapshots.put(tx, wanted)
+            was = row.quarantine_reason
+            tx.ledger("snapshot.release", snapshot_id(name, row.version), reason=reason, was=was)
+    return wanted, wanted != row
+
+
+def export(store: "Store", row: Snapshot, folder: Path) -> tuple[Path, Path]:
+    """Write the proven bytes of a snapshot and a manifest.json beside them into `folder`; return both paths.
+
+    The model is plain safetensors; manifest.json carries its sha256. Raises IntegrityError, StorageError.
+    """
+    snapshot_ops.load(store.home, row)
+    data = blobs.read(
+        store.home, row.path, digest=row.digest, file_digest=row.file_digest, codec=row.codec, raw_bytes=row.raw_bytes
+    )
+    fsio.make_folder(folder)
+    model = folder / f"{row.trainer}-v{row.version:04}.safetensors"
+    about = {"file": model.name, "sha256": row.digest, "size_bytes": row.raw_bytes, "manifest": dict(row.manifest)}
+    fsio.durable_write(model, data, mode=0o644)
+    text = json.dumps(json.loads(canonical_json(about)), indent=2, ensure_ascii=False) + "\n"
+    described = folder / "manifest.json"
+    fsio.durable_write(described, text.encode(), mode=0o644)
+    return model, described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What was deleted, or would be in a dry run."""
+
+    deleted: Mapping[str, Sequence[int]]  # versions by trainer
+    kept: Mapping[str, int]
+    protected: Mapping[str, Mapping[int, str]]  # why a version stays whatever the policy says
+    orphans: int  # files that no row needed
+    freed_bytes: int
+
+
+def collect_garbage(
+    store: "Store",
+    clock: Clock,
+    names: Sequence[str],
+    policy: RetentionPolicy,
+    *,
+    actor: str,
+    reason: str = "",
+    dry_run: bool = False,
+) -> Collected:
+    """Delete the snapshots of the trainers `names` that the policy lets go, then the files that no row needs.
+
+    Two steps: first the rows, in one commit in which what must stay is worked out again; then the files. Killed in
+    between, the next call finds the files as orphans.
+    """
+    if dry_run:
+        with store.read() as reader:
+            plans = {name: _plan(reader, name, policy, clock.now_ms()) for name in names}
+    else:
+        with store.write(actor=actor) as tx:
+            plans = {name: _plan(tx, name, policy, clock.now_ms()) for name in names}
+            for name, (doomed, _, _) in plans.items():
+                for row in doomed:
+                    snapshots.remove(tx, name, row.version)
+                if doomed:
+                    tx.ledger("snapshot.gc", name, versions=[row.version for row in doomed], reason=reason)
+    gone = [row for doomed, _, _ in plans.values() for row in doomed]
+    count, freed = _collect_files(store, clock, gone, dry_run=dry_run)
+    return Collected(
+        deleted={name: [row.version for row in doomed] for name, (doomed, _, _) in plans.items()},
+        kept={name: kept for name, (_, kept, _) in plans.items()},
+        protected={name: protected for name, (_, _, protected) in plans.items()},
+        orphans=count,
+        freed_bytes=freed,
+    )
+
+
+def _plan(
+    reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int
+) -> tuple[tuple[Snapshot, ...], int, Mapping[int, str]]:
+    """Return what to delete, how many stay, and why some must."""
+    trainer, rows = trainers.get(reader, name), snapshots.list_for(reader, name)
+    protected = protected_versions(
+        trainer, rows, activations.live(reader, name), activations.history(reader, name), pins.live(reader, name)
+    )
+    plan = plan_retention(rows, policy, protected, now_ms)
+    return plan.delete, len(rows) - len(plan.delete), plan.protected
+
+
+def _collect_files(store: "Store", clock: Clock, gone: Sequence[Snapshot], *, dry_run: bool) -> tuple[int, int]:
+    """Remove the files that no row needs; return how many and their bytes. A dry run counts those of `gone` as well."""
+    left = {digest for row in gone for digest in (row.digest, row.checkpoint_digest) if digest}
+    with store.read() as reader:
+        rows = [row for each in trainers.list_all(reader) for row in snapshots.list_for(reader, each.name)]
+        needed = collect.referenced(reader)
+    if dry_run:
+        staying = [row for row in rows if row not in gone]
+        needed -= left - {digest for row in staying for digest in (row.digest, row.checkpoint_digest) if digest}
+    now_ms = clock.now_ms()
+    files = collect.orphans(store.home, needed, now_ms, at_once=left)
+    if dry_run:
+        return len(files), sum(path.stat().st_size for path in files)
+    freed = [collect.remove(path, now_ms, at_once=path.name.partition(".")[0] in left) for path in files]
+    return sum(size > 0 for size in freed), sum(freed)

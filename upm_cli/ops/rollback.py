@@ -1,0 +1,254 @@
+"""Rollback: leave a bad version for the last known good one. Never gated, never in need of a worker or the network."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from upm_cli import ids
+from upm_cli.clock import Clock
+from upm_cli.core.activation import RollbackPlan, Target, plan_rollback
+from upm_cli.core.changes import Changes, Decision, rollback_changes
+from upm_cli.core.records import DriftStatus, Incident, Ring, Snapshot
+from upm_cli.core.versions import resolve_version, snapshot_id
+from upm_cli.errors import BusyError, IntegrityError, NotFoundError, StorageError
+from upm_cli.ops import snapshots as snapshot_ops
+from upm_cli.ops.decisions import View, write
+from upm_cli.store import activations, blobs, drift, incidents, reserve
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Reader, Store, Tx
+
+DISK_FULL: Final = "UPM-E010"
+_TRIES: Final = 50  # each time somebody else decided something about the trainer in between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """Where the rings stand now. `is_done`: they stood there before and nothing changed."""
+
+    trainer: str
+    from_version: int
+    to_version: int
+    rings: tuple[Ring, ...]
+    because: str  # why `to_version` counts as good
+    epoch: int
+    pinned: bool
+    incident_id: str | None
+    learner: str  # what happened to the trainer: "put back", "paused" or "unchanged"
+    is_done: bool
+    skipped: tuple[IntegrityError, ...] = ()  # better targets whose bytes are not right
+
+
+def rollback(
+    store: "Store",
+    clock: Clock,
+    name: str,
+    *,
+    to: str | None = None,
+    ring: Ring | None = None,
+    actor: str,
+    reason: str,
+    dry_run: bool = False,
+) -> RolledBack:
+    """Take `name` back to the last known good version, or to the one the word `to` names.
+
+    The target's bytes are proven first; a damaged target is skipped for the next good one. Then one commit swaps the
+    ring (and every other that serves the bad version), raises the epoch, pins the rings, quarantines the bad version,
+    puts the trainer back on the good lineage (or pauses it, if the checkpoint is gone) and opens an incident. It is
+    worked out again when somebody else decides something meanwhile, and a full disk gives up its reserve: a rollback
+    wins. A second one is done already.
+
+    Raises RefusedError when there is no way back, IntegrityError when every way is damaged, NotFoundError.
+    """
+    for _ in range(_TRIES):
+        with store.read() as reader:
+            seen = _Seen.read(reader, name, to, ring)
+        if seen.plan.is_done:
+            return _done(seen)
+        way = _choose(store, clock, seen, actor, reason)
+        if dry_run:
+            return _result(seen, way, way.changes(seen))
+        try:
+            changes = _commit(store, seen, way, to, ring)
+        except StorageError as exc:
+            if exc.code != DISK_FULL or not reserve.give_up(store.home):
+                raise
+            changes = _commit(store, seen, way, to, ring)
+        if changes is not None:
+            return _result(seen, way, changes)
+    raise BusyError(
+        f"trainer {name} is decided about faster than it can be rolled back; tried {_TRIES} times",
+        hint=f"stop what activates it, then run upm rollback {name} again",
+        code="UPM-E073",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The state a rollback is worked out from, and the plan."""
+
+    view: View
+    incidents: list[Incident]
+    plan: RollbackPlan
+
+    @classmethod
+    def read(cls, reader: "Reader", name: str, to: str | None, ring: Ring | None) -> "_Seen":
+        view = View.read(reader, name)
+        wanted = None if to is None else resolve_version(to, name, sorted(view.rows), view.live, ring)
+        plan = plan_rollback(
+            view.trainer,
+            list(view.rows.values()),
+            view.live,
+            activations.history(reader, name),
+            to=wanted,
+            ring=ring,
+            suspect_from_seq=_suspect_from_seq(reader, view),
+        )
+        return cls(view=view, incidents=incidents.list_for(reader, name), plan=plan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """A target whose bytes are right, and what is fixed about the decision to go there."""
+
+    target: Target
+    skipped: tuple[IntegrityError, ...]
+    has_checkpoint: bool
+    decision: Decision
+    incident_id: str
+
+    def changes(self, seen: _Seen) -> Changes:
+        view = seen.view
+        return rollback_changes(
+            seen.plan,
+            self.target.version,
+            view.trainer,
+            view.rows,
+            view.live,
+            self.decision,
+            incident_id=self.incident_id,
+            has_checkpoint=self.has_checkpoint,
+        )
+
+
+def _suspect_from_seq(reader: "Reader", view: View) -> int | None:
+    """Return where the suspect part of the log begins: at the first quarantined drift window since the last rewind."""
+    since = int(view.trainer.lineage[-1]["at_seq"]) if view.trainer.lineage else 0
+    windows = drift.list_for(reader, view.trainer.name)
+    suspect = [w.first_seq for w in windows if w.status is DriftStatus.QUARANTINED and w.first_seq >= since]
+    return min(suspect, default=None)
+
+
+def _choose(store: "Store", clock: Clock, seen: _Seen, actor: str, reason: str) -> _Way:
+    """Take the first target whose bytes are right; raises IntegrityError when there is none."""
+    skipped: list[IntegrityError] = []
+    for target in seen.plan.targets:
+        row = seen.view.rows[target.version]
+        try:
+            snapshot_ops.load(store.home, row)
+        except IntegrityError as exc:
+            skipped.append(exc)
+            continue
+        return _Way(
+            target=target,
+            skipped=tuple(skipped),
+            has_checkpoint=_has_checkpoint(store, row),
+            decision=Decision(decision_id=ids.uuid7(clock), actor=actor, reason=reason, at_ms=clock.now_ms()),
+            incident_id=ids.uuid7(clock),
+        )
+    name = seen.view.trainer.name
+    raise IntegrityError(
+        f"no version to go back to is whole: {'; '.join(exc.message for exc in skipped)}",
+        hint=f"restore the file from a backup and run upm rollback {name} again; "
+        f"meanwhile upm pause {name} stops the learning",
+        code="UPM-E097",
+        context={"trainer": name, "versions": [target.version for target in seen.plan.targets]},
+    )
+
+
+def _has_checkpoint(store: "Store", row: Snapshot) -> bool:
+    """Say whether the trainer's state at `row` is there and whole."""
+    if row.checkpoint_digest is None:
+        return False
+    try:
+        blobs.get(store.home, row.checkpoint_digest)
+    except (IntegrityError, NotFoundError):
+        return False
+    return True
+
+
+def _commit(store: "Store", seen: _Seen, way: _Way, to: str | None, ring: Ring | None) -> Changes | None:
+    """Write the rollback, or return None if somebody else decided something since it was worked out."""
+    with store.write(actor=way.decision.actor) as tx:
+        now = _Seen.read(tx, seen.view.trainer.name, to, ring)
+        moved = now.view.trainer.epoch != seen.plan.expected_epoch
+        if moved or way.target not in now.plan.targets:
+            return None
+        changes = way.changes(now)
+        write(tx, changes)
+        _tell(tx, changes, now.plan)
+    return changes
+
+
+def _tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
+    name, incident = changes.trainer.name, changes.incident
+    assert incident is not None
+    for activation in changes.activations:
+        tx.event(
+            "ai.upm.rollback",
+            f"/trainers/{name}",
+            trainer_id=name,
+            from_snapshot_id=snapshot_id(name, plan.from_version),
+            to_snapshot_id=snapshot_id(name, activation.version),
+            reason=incident.reason,
+            rolled_back_at=ids.iso(activation.at_ms),
+            ring=activation.ring.value,
+            epoch=activation.epoch,
+            incident_id=incident.incident_id,
+        )
+    tx.ledger(
+        "snapshot.rollback",
+        snapshot_id(name, plan.from_version),
+        to_version=incident.to_version,
+        rings=[ring.value for ring in plan.rings],
+        epoch=changes.trainer.epoch,
+        incident_id=incident.incident_id,
+        decision_id=changes.activations[0].decision_id,
+        suspect_first_seq=incident.suspect_first_seq,
+        suspect_last_seq=incident.suspect_last_seq,
+        trainer=incident.details["trainer"],
+        reason=incident.reason,
+    )
+
+
+def _result(seen: _Seen, way: _Way, changes: Changes) -> RolledBack:
+    return RolledBack(
+        trainer=changes.trainer.name,
+        from_version=seen.plan.from_version,
+        to_version=way.target.version,
+        rings=seen.plan.rings,
+        because=way.target.because,
+        epoch=changes.trainer.epoch,
+        pinned=bool(changes.pins),
+        incident_id=way.incident_id,
+        learner="put back" if way.has_checkpoint else "paused",
+        is_done=False,
+        skipped=way.skipped,
+    )
+
+
+def _done(seen: _Seen) -> RolledBack:
+    plan, view = seen.plan, seen.view
+    target = plan.targets[0]
+    matching = [each for each in seen.incidents if each.to_version == target.version]
+    return RolledBack(
+        trainer=view.trainer.name,
+        from_version=plan.from_version,
+        to_version=target.version,
+        rings=plan.rings,
+        because=target.because,
+        epoch=view.trainer.epoch,
+        pinned=plan.rings[0] in view.pins,
+        incident_id=matching[-1].incident_id if matching else None,
+        learner="unchanged",
+        is_done=True,
+    )
