@@ -12,7 +12,7 @@ from upm_cli.core.quantile import p95_rank
 from upm_cli.core.records import DriftStatus, DriftWindow
 from upm_cli.ids import iso
 from upm_cli.ops import comparisons
-from upm_cli.store import drift, trainers
+from upm_cli.store import drift
 from upm_cli.store.session import Store
 
 READY_SHARE = 0.95  # of the judged windows must be below the limit before a model leaves shadow
@@ -84,10 +84,9 @@ def build(
 
     Windows that end after `since_ms` (event time), or less than `back_ms` before the newest one ended; all of them
     without either. `window_ms` cuts the comparisons anew into windows of that length; `tenants` adds statistics of
-    each tenant over the same time. Raises NotFoundError for an unknown trainer.
+    each tenant over the same time. A trainer that never ran has an empty report.
     """
     with store.read() as reader:
-        trainers.get(reader, trainer)
         windows = drift.list_for(reader, trainer)
     if window_ms:
         policy = replace(policy, window_duration_ms=window_ms, quarantine_enabled=False)
@@ -230,8 +229,10 @@ def headline(report: Report) -> str:
     if report.failing:
         newest, count = report.failing[-1].window, len(report.failing)
         advice = f"; recommended: {newest.recommendation}" if newest.recommendation else ""
-        which = "1 window fails" if count == 1 else f"{count} windows fail"
-        return f"{report.trainer}: {which}: P95 {newest.p95:.3f} ≥ {limit} at {minute(newest.started_at_ms)}{advice}"
+        which = "1 window fails" if count == 1 else f"{count} windows fail, the newest"
+        return (
+            f"{report.trainer}: {which} with P95 {newest.p95:.3f} ≥ {limit} at {minute(newest.started_at_ms)}{advice}"
+        )
     found = evidence(report)
     if not found["verdicts"]["pass"] and not found["verdicts"]["fail"]:
         return (

@@ -1,5 +1,6 @@
 """A chart for the terminal: P95 over event time as steps, with a dashed line at the limit."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,8 +50,8 @@ def chart(
     """
     look = _ASCII if ascii_only else _BRAILLE
     known = [bar.value for bar in bars if bar.value is not None]
-    top = _round_up(max([limit * 1.25, *known]))
-    margin = len(f"{top:.2f}") + 2
+    top = round_up(max([limit * 1.25, *known]))
+    margin = max(len(number(each)) for each in (top, limit, 0.0)) + 2
     columns = max(8, width - margin - 1)
     levels = _levels(bars, columns * look.across)
     dots = height * look.up
@@ -73,10 +74,15 @@ def chart(
     return lines
 
 
-def _round_up(value: float) -> float:
-    """Return the next value with two digits, so that axis labels are short."""
-    step = 10.0 ** (len(str(int(value))) - 1) / 20 if value >= 1 else 0.05
-    return step * -(-value // step)
+def round_up(value: float) -> float:
+    """Return the next multiple of a twentieth of its power of ten: a short number at the top of an axis."""
+    step = 10.0 ** math.floor(math.log10(value)) / 20
+    return round(math.ceil(value / step - 1e-9) * step, 12)
+
+
+def number(value: float) -> str:
+    """Return a score with three digits that matter, and at least two after the point below ten."""
+    return f"{value:.2f}" if 0.1 <= value < 10 or value == 0 else f"{value:.3g}"
 
 
 def _levels(bars: Sequence[Bar], columns: int) -> list[float | None]:
@@ -123,7 +129,7 @@ def _cell(bits: int, on_limit: bool, is_unknown: bool, look: _Look) -> str:
 
 def _tick(row: int, limit_row: int, height: int, top: float, limit: float) -> str:
     if row == limit_row:
-        return f"{limit:.2f}"
+        return number(limit)
     if row == height - 1:
-        return f"{top:.2f}"
-    return "0.00" if row == 0 else ""
+        return number(top)
+    return number(0.0) if row == 0 else ""

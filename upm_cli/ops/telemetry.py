@@ -1,6 +1,7 @@
 """Writing what a worker measured, and reading it back."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from upm_cli.store import telemetry
@@ -22,8 +23,8 @@ def flush(home: Path, worker: str, recorder: Recorder, now_ms: int, *, force: bo
 
 
 def read(home: Path, since_ms: int | None = None) -> Iterator[Point]:
-    """Yield the recorded points at or after `since_ms`, file by file."""
-    for path in telemetry.files(home, since_ms):
-        for point in decode(path.read_bytes()):
-            if since_ms is None or point.at_ms >= since_ms:
-                yield point
+    """Yield the recorded points at or after `since_ms` in the order of time, day by day."""
+    for _, files in groupby(telemetry.files(home, since_ms), key=telemetry.day_of):
+        points = [point for path in files for point in decode(path.read_bytes())]
+        points.sort(key=lambda point: point.at_ms)
+        yield from (point for point in points if since_ms is None or point.at_ms >= since_ms)

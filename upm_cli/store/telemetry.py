@@ -34,5 +34,10 @@ def files(home: Path, since_ms: int | None = None) -> Iterator[Path]:
     yield from sorted(path for path in (home / FOLDER).glob("*.jsonl") if path.name >= oldest)
 
 
+def day_of(path: Path) -> str:
+    """Return the day (UTC) of a telemetry file, "2026-11-23"."""
+    return path.name[:10]
+
+
 def _day(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")

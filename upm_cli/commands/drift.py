@@ -1,0 +1,248 @@
+"""`upm drift-report`: is the model still right, window by window."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upm_cli.commands._context import Context, duration_s
+from upm_cli.commands._globals import command
+from upm_cli.commands._output import Column, Table, emit, write
+from upm_cli.commands._times import instant_ms, is_duration
+from upm_cli.errors import UsageError
+from upm_cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from upm_cli.ops.report import Report
+
+FORMATS = ("table", "json", "md", "html")
+SUFFIXES = {".json": "json", ".md": "md", ".html": "html", ".htm": "html"}
+SHOWN = 30  # windows of a table; failing ones are always shown
+_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("drift-report")(drift_report)
+
+
+@command
+def drift_report(
+    ctx: Context,
+    trainer: Annotated[str | None, typer.Argument(metavar="[TRAINER]", help="Default: the only one.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DUR|TIME", help="Windows of the last 24h (event time), or since 2026-11-23T12:00Z."),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="DUR", help="Cut the comparisons anew into windows this long; changes nothing."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="tenant", help="Show each tenant, worst first.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="FMT", help="table, json, md or html (instead of -o).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report to FILE (.html, .md or .json).")
+    ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw P95 over time in the terminal.")] = False,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(metavar="breach|warn", help="Exit 6 when a window fails; warn: or is near the limit, or starved."),
+    ] = None,
+) -> int:
+    """Report how far predictions were from the truth, window by window, with a verdict for each.
+
+    A window fails when the P95 of its drift scores reaches drift_monitor.drift_threshold over at least
+    drift_monitor.sample_size samples; with fewer the verdict is unknown, and they count in the next window too.
+
+    Example: upm drift-report main --since 24h --plot
+
+    Example: upm drift-report main --out drift.html
+
+    Example: upm -q drift-report main --since 1h --fail-on breach -o json
+    """
+    from upm_cli.ops import report as reports
+    from upm_cli.ops.drift import policy_of
+
+    _check(by, "--by", ("tenant",))
+    _check(fail_on, "--fail-on", ("breach", "warn"))
+    chosen = _format(ctx, format_, out, plot=plot)
+    since_ms, back_ms = _since(since)
+    report = reports.build(
+        ctx.store,
+        ctx.trainer_name(trainer),
+        policy_of(ctx.settings.drift_monitor),
+        since_ms=since_ms,
+        back_ms=back_ms,
+        window_ms=int(duration_s(window, "--window") * 1000) if window else None,
+        tenants=by == "tenant",
+    )
+    if out is not None:
+        _save(ctx, report, chosen or "json", out)
+    if out is None or ctx.globals.output:
+        _print(ctx, report, ctx.globals.output if out is not None else chosen, plot=plot)
+    return _exit_code(ctx, report, fail_on)
+
+
+def _check(value: str | None, option: str, known: tuple[str, ...]) -> None:
+    if value not in (None, *known):
+        raise UsageError(f"{option} can't be {value!r}", hint=f"one of: {', '.join(known)}")
+
+
+def _format(ctx: Context, given: str | None, out: Path | None, *, plot: bool) -> str | None:
+    """Return table, json, md or html as asked for by --format or the name of the file; None leaves it to -o."""
+    _check(given, "--format", FORMATS)
+    if out is not None:
+        given = given or SUFFIXES.get(out.suffix.lower())
+        if given in (None, "table"):
+            raise UsageError(f"what should {out} be?", hint="name it .html, .md or .json, or say --format")
+    if plot and (out is not None or (given or ctx.globals.output) not in (None, "table")):
+        raise UsageError("--plot draws in the terminal, below a table", hint="leave out --format, -o and --out")
+    return "table" if plot else given
+
+
+def _since(given: str | None) -> tuple[int | None, int | None]:
+    """Return (instant, None) for a time, (None, milliseconds) for a duration back from the newest window."""
+    if given is None:
+        return None, None
+    if is_duration(given):
+        return None, int(duration_s(given, "--since") * 1000)
+    return instant_ms(given, "--since"), None
+
+
+def _save(ctx: Context, report: "Report", chosen: str, out: Path) -> None:
+    from upm_cli.store.fsio import durable_write
+
+    durable_write(out.absolute(), _render(report, chosen).encode(), mode=0o644)
+    ctx.say.note(f"wrote {out}")
+
+
+def _render(report: "Report", chosen: str) -> str:
+    if chosen == "html":
+        from upm_cli.ops.report_html import html
+
+        return html(report)
+    if chosen == "md":
+        from upm_cli.ops.report_text import markdown
+
+        return markdown(report)
+    import json
+
+    from upm_cli.commands._output import SCHEMA_VERSION, plain
+    from upm_cli.ops.report import payload
+
+    return json.dumps({"schema_version": SCHEMA_VERSION, **plain(payload(report))}, indent=2) + "\n"
+
+
+def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) -> None:
+    from upm_cli.ops.report import headline, payload
+
+    if chosen in ("md", "html"):
+        write(_render(report, chosen))
+        return
+    if chosen is not None:
+        ctx.globals = replace(ctx.globals, output=chosen)
+    data = payload(report)
+    if ctx.output != "table":
+        emit(ctx, data, _tenant_table() if report.tenants is not None else _window_table(report))
+        return
+    ctx.say.note(headline(report))
+    emit(ctx, {**data, "windows": _newest(ctx, data["windows"])}, _window_table(report))
+    if report.tenants is not None:
+        emit(ctx, data, _tenant_table())
+    if plot and report.lines:
+        write("\n" + "\n".join(_chart(ctx, report)) + "\n")
+
+
+def _newest(ctx: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest windows and all that fail; say how many are not shown."""
+    shown = [row for at, row in enumerate(rows) if at >= len(rows) - SHOWN or row["level"] == "fail"]
+    if len(shown) < len(rows):
+        ctx.say.note(f"{len(rows) - len(shown)} older windows that don't fail are not shown; -o tsv has all")
+    return shown
+
+
+def _window_table(report: "Report") -> Table:
+    columns = [
+        Column("level", "VERDICT", show=_badge),
+        Column("start", "FROM", show=lambda at: at[:16].replace("T", " ") + "Z"),
+        Column("n", "N", right=True, show=lambda n: f"{n:,}"),
+        Column("mean", "MEAN", right=True, show=_score),
+        Column("p95", "P95", right=True, show=_score),
+        Column("max", "MAX", right=True, show=_score),
+        Column("exceed", f"≥ {report.policy.drift_threshold:g}", right=True, show=_share),
+        Column("status", "STATUS"),
+        Column("recommendation", "DO"),
+    ]
+    return Table(key="windows", columns=columns, empty="no comparisons yet: upm train makes them")
+
+
+def _tenant_table() -> Table:
+    columns = [
+        Column("verdict", "VERDICT", show=_badge),
+        Column("tenant", "TENANT"),
+        Column("n", "N", right=True, show=lambda n: f"{n:,}"),
+        Column("mean", "MEAN", right=True, show=_score),
+        Column("p95", "P95", right=True, show=_score),
+        Column("max", "MAX", right=True, show=_score),
+    ]
+    return Table(key="tenants", columns=columns)
+
+
+def _badge(level: str) -> str:
+    from upm_cli.ops.report_text import LEVELS
+
+    return " ".join(LEVELS[level])
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _share(exceed: dict[str, float | None]) -> str:
+    return "" if exceed["share"] is None else f"{100 * exceed['share']:.1f} %"
+
+
+def _chart(ctx: Context, report: "Report") -> list[str]:
+    import shutil
+
+    from upm_cli.ops.report import minute
+    from upm_cli.ops.report_chart import Bar, chart
+
+    width = min(160, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 80
+    lines = [line for line in report.lines if line.level == "unknown" or line.window.p95 is not None]
+    bars = [
+        Bar(w.started_at_ms, w.closed_at_ms, None if line.level == "unknown" else w.p95)
+        for line in lines
+        for w in (line.window,)
+    ]
+    return chart(
+        bars,
+        report.policy.drift_threshold,
+        minute,
+        width=width,
+        ascii_only=not _draws_braille(),
+        over=lambda text: f"{_RED}{text}{_PLAIN}" if ctx.color else text,
+    )
+
+
+def _draws_braille() -> bool:
+    try:
+        "⣿╌┤".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
+    from upm_cli.ops.report import headline
+
+    if fail_on and report.failing:
+        ctx.say.warn(headline(report))
+        return ExitCode.BREACH
+    if fail_on == "warn" and report.doubtful:
+        ctx.say.warn(f"{report.trainer}: {len(report.doubtful)} windows are near the limit or wait for samples")
+        return ExitCode.BREACH
+    return ExitCode.DONE

@@ -1,0 +1,79 @@
+"""Everything that was told: events, ledger entries and telemetry, as CloudEvents in the order of time."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from upm_cli.core.event import EVENTS, TELEMETRY
+from upm_cli.errors import UsageError
+from upm_cli.ids import iso
+from upm_cli.ops import telemetry
+from upm_cli.store import ledger, outbox
+from upm_cli.store.session import Store
+
+LEDGER = "ai.upm.ledger."  # before the action of a ledger entry
+_PAGE = 1000
+
+
+def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the CloudEvents at or after `since_ms` whose type matches one of `patterns`, oldest first.
+
+    A pattern is a type, or a shell pattern such as `upm.drift.*`. Without any, all events and ledger entries come,
+    but no telemetry. Raises UsageError for a pattern that nothing can match.
+    """
+    for pattern in patterns:
+        _check(pattern)
+    parts = [_events(store), _ledger(store)]
+    if patterns:
+        parts.append(_telemetry(store, since_ms))
+    since = "" if since_ms is None else iso(since_ms)
+    for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
+        if event["time"] >= since and (not patterns or any(fnmatchcase(event["type"], p) for p in patterns)):
+            yield event
+
+
+def _check(pattern: str) -> None:
+    known = [*EVENTS, *TELEMETRY]
+    if pattern.startswith(LEDGER) or any(fnmatchcase(name, pattern) for name in known):
+        return
+    if fnmatchcase(LEDGER, pattern):
+        return
+    near = get_close_matches(pattern, known, 1)
+    raise UsageError(
+        f"no event has a type like {pattern!r}",
+        hint=f"did you mean {near[0]}?" if near else "types are in docs/reference/events.md; 'upm.*' is all telemetry",
+    )
+
+
+def _cloud_event(id: str, source: str, type: str, time: str, data: Any) -> dict[str, Any]:
+    return {"specversion": "1.0", "id": id, "source": source, "type": type, "time": time, "data": data}
+
+
+def _events(store: Store) -> Iterator[dict[str, Any]]:
+    position = 0
+    while True:
+        with store.read() as reader:
+            page = outbox.after(reader, position, _PAGE)
+        for event in page:
+            yield _cloud_event(event.event_id, event.source, event.type, iso(event.at_ms), dict(event.data))
+        if len(page) < _PAGE:
+            return
+        position = page[-1].position
+
+
+def _ledger(store: Store) -> Iterator[dict[str, Any]]:
+    with store.read() as reader:
+        head = reader.meta.ledger
+    for entry in ledger.read(store.home, head):
+        data = {key: entry[key] for key in ("n", "actor", "action", "subject", "details", "hash")}
+        yield _cloud_event(f"ledger-{entry['n']}", "/ledger", LEDGER + entry["action"], entry["at"], data)
+
+
+def _telemetry(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:
+    for n, point in enumerate(telemetry.read(store.home, since_ms)):
+        owner = point.metadata.get("trainer") or point.metadata.get("stream")
+        source = f"/trainers/{owner}" if owner else "/telemetry"
+        data = {"measurements": point.measurements, "metadata": point.metadata, "count": point.count}
+        yield _cloud_event(f"{point.at_ms}-{n}", source, point.name, iso(point.at_ms), data)
