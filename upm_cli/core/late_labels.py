@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.window import I64Array, Strings, WindowBatch
+from upm_cli.core.window import Csr, I64Array, Strings, WindowBatch
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -161,3 +161,15 @@ def attach(rows: WindowBatch, labels: WindowBatch, pairs: list[tuple[int, int]])
     source[at] = len(rows) + taken
     text = Strings.concat([rows.label_text, labels.label_text]).take(source)
     return replace(rows, label_kind=kind, label_value=value, label_text=text)
+
+
+def fill(batch: WindowBatch, rows: I64Array, windows: WindowBatch) -> WindowBatch:
+    """Return `batch` with tenant, times and features of LABEL row `rows[i]` taken from `windows[i]`."""
+    if not rows.size:
+        return batch
+    source = np.arange(len(batch))
+    source[rows] = len(batch) + np.arange(rows.size)
+    start, end = batch.start_ms.copy(), batch.end_ms.copy()
+    start[rows], end[rows] = windows.start_ms, windows.end_ms
+    tenant = Strings.concat([batch.tenant, windows.tenant]).take(source)
+    return replace(batch, tenant=tenant, start_ms=start, end_ms=end, x=Csr.concat([batch.x, windows.x]).take(source))

@@ -48,18 +48,17 @@ class Released:
         """How many WINDOW rows `batch` has."""
         return len(self.batch) - self.label_rows.size
 
-    def telemetry(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return (name, measurements), at most one of a name: `count` of them, id and delay of the last one."""
-        out: list[tuple[str, dict[str, Any]]] = []
-        if self.buffered:
-            size = {"buffer_size": self.pending, "count": self.buffered}
-            out.append(("upm.replay_buffer.add", {"window_id": self.last_buffered, **size}))
+    def telemetry(self) -> list[tuple[str, dict[str, Any], int]]:
+        """Return (name, measurements, how many they stand for), at most one of a name, ready to be recorded."""
+        out: list[tuple[str, dict[str, Any], int]] = []
+        if count := self.buffered:
+            out.append(("upm.replay_buffer.add", {"window_id": self.last_buffered, "buffer_size": self.pending}, count))
         if count := len(self.duplicates):
-            out.append(("upm.replay_buffer.duplicate", {"window_id": self.duplicates[count - 1], "count": count}))
+            out.append(("upm.replay_buffer.duplicate", {"window_id": self.duplicates[count - 1]}, count))
         if count := len(self.late_arrivals):
-            late = {"window_id": self.late_arrivals[count - 1], "delay_ms": int(self.late_arrival_ms[-1])}
-            out.append(("upm.replay_buffer.late_arrival", {**late, "count": count}))
-        if count := len(self.batch):
-            span = {"sequence_start": self.first_seq, "sequence_end": self.first_seq + count - 1}
-            out.append(("upm.replay_buffer.release", {"count": count, **span}))
+            late = {"window_id": self.late_arrivals[count - 1], "delay_ms": int(self.late_arrival_ms.max())}
+            out.append(("upm.replay_buffer.late_arrival", late, count))
+        if rows := len(self.batch):
+            span = {"sequence_start": self.first_seq, "sequence_end": self.first_seq + rows - 1}
+            out.append(("upm.replay_buffer.release", {"count": self.windows, **span}, 1))
         return out

@@ -1,0 +1,118 @@
+"""Dead letters: what could not be learned from, listed, and fed in again once the cause is gone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from upm_cli.clock import Clock
+from upm_cli.core.records import SourcePosition
+from upm_cli.core.replay import ReplayPolicy
+from upm_cli.core.window import WindowBatch
+from upm_cli.errors import NotFoundError
+from upm_cli.ops.dead_rows import ORPHAN, DeadLetter
+from upm_cli.ops.ingest import IngestSession
+from upm_cli.sources.base import Chunk
+from upm_cli.sources.decoder import Decoder
+from upm_cli.store import lease, rejects, segments, streams
+from upm_cli.telemetry.points import Recorder
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """What became of dead letters that were fed in again: `tried = ingested + left`.
+
+    Ingested means decoded and handed to the replay buffer; they may have turned out duplicate or late there.
+    """
+
+    tried: int = 0
+    ingested: int = 0
+    left: int = 0
+
+
+def find(store: "Store", stream: str, *, limit: int | None = None) -> list[DeadLetter]:
+    """Return the dead letters of `stream`, oldest first. Raises NotFoundError for an unknown stream."""
+    return [DeadLetter.of(row) for row in islice(_rows(store, stream, "dead"), limit)]
+
+
+def late_windows(store: "Store", stream: str, *, limit: int | None = None) -> list[Mapping[str, Any]]:
+    """Return the windows that came too late, oldest first, as rows of the late ledger."""
+    return list(islice(_rows(store, stream, "late"), limit))
+
+
+def retry(store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None) -> Retried:
+    """Decode all dead letters of `stream` again and feed what can be read now into the replay buffer.
+
+    They come as new arrivals: what is beyond the tolerance by now goes to the late ledger. One file of dead letters is
+    one commit, so a crash in between loses and repeats nothing. Raises NotFoundError for an unknown stream, BusyError
+    (naming the holder) while an ingest worker has the stream.
+    """
+    with store.read() as reader:
+        _known(streams.find(reader, stream), stream)
+        files = segments.list_for(reader, "dead", stream)
+    if not files:
+        return Retried()
+    with lease.acquire(store.home, f"ingest-{stream}", f"upm events dead-letters --retry of {stream}"):
+        session = IngestSession.open(store, clock, policy, stream, recorder)
+        with store.read() as reader:
+            files = segments.list_for(reader, "dead", stream)
+        decoder = Decoder(session.known_names())
+        total = Retried()
+        for file in files:
+            letters = [DeadLetter.of(row) for row in rejects.read(store.home, file)]
+            left = _retry_some(session, decoder, letters)
+            if left != letters:
+                session.replace_dead(file, [letter.row() for letter in left])
+                session.commit()
+            tried, gone = len(letters), len(letters) - len(left)
+            total = Retried(tried=total.tried + tried, ingested=total.ingested + gone, left=total.left + len(left))
+    return total
+
+
+def _retry_some(session: IngestSession, decoder: Decoder, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Feed `letters` into `session`; return those that stay, with today's reason, in their order."""
+    left: dict[int, DeadLetter] = {}
+    pushed: list[int] = []
+    batches: list[WindowBatch] = []
+    for i, letter in enumerate(letters):
+        batch, reason = _decode(session, decoder, letter)
+        if batch is None:
+            left[i] = replace(letter, reason=reason)
+            continue
+        pushed.append(i)
+        batches.append(batch)
+        is_label = letter.kind == "label"
+        session.retract(dead_letters=not is_label, orphans=is_label)
+    done = session.push(WindowBatch.concat(batches))
+    for row in done.orphan_rows.tolist():
+        left[pushed[row]] = replace(letters[pushed[row]], kind="label", reason=ORPHAN)
+    return [left[i] for i in sorted(left)]
+
+
+def _decode(session: IngestSession, decoder: Decoder, letter: DeadLetter) -> tuple[WindowBatch | None, str]:
+    """Return the one row that `letter` holds, or None and why not."""
+    if not letter.whole:
+        return None, letter.reason
+    position = SourcePosition(stream=session.stream.name, key="", path=letter.source)
+    chunk = Chunk(letter.raw + b"\n", letter.offset, position, letter.source, letter.format, letter.header)
+    decoded = decoder.decode(chunk)
+    if len(decoded.batch) != 1:
+        return None, decoded.rejects[0].reason if decoded.rejects else letter.reason
+    session.tell_names(decoded)
+    return decoded.batch, ""
+
+
+def _rows(store: "Store", stream: str, kind: str) -> Iterator[Mapping[str, Any]]:
+    with store.read() as reader:
+        _known(streams.find(reader, stream), stream)
+        files = segments.list_for(reader, kind, stream)
+    for file in files:
+        yield from rejects.read(store.home, file)
+
+
+def _known(found: object, stream: str) -> None:
+    if found is None:
+        raise NotFoundError(f"there is no stream {stream}", hint="upm status lists what there is", code="UPM-E040")

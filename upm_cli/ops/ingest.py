@@ -1,0 +1,277 @@
+"""Ingest as units of work: what was decoded goes through the replay buffer into the log, all of it or nothing.
+
+A commit is files first, row second: log segment, feature names, dead letters, late windows and the state of the
+buffer are written, then one unit of work registers them, moves the source positions and counts. It is fenced by the
+epoch of the stream: once another worker has taken the stream, nothing of the older one is written. After a crash at
+any moment a new session begins where the last commit ended, and makes the same log rows from the same chunks.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from upm_cli.clock import Clock
+from upm_cli.core.records import Segment, SourcePosition, Stream
+from upm_cli.core.replay import ReplayBuffer, ReplayPolicy
+from upm_cli.core.replay_result import Released
+from upm_cli.core.window import I64Array, RowKind, Strings, U32Array, WindowBatch
+from upm_cli.errors import BusyError
+from upm_cli.ids import check_name
+from upm_cli.ops import dead_rows, ingest_state, log_windows
+from upm_cli.ops.ingest_check import check
+from upm_cli.sources.base import Chunk, Decoded
+from upm_cli.store import blobs, fsio, log, rejects, segments, sources, streams
+from upm_cli.telemetry.points import Recorder
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Store, Tx
+
+__all__ = ["IngestSession", "check"]
+
+KEPT_GAPS: Final = 1000  # newest gaps that stay known by their ends
+KEPT_STATES: Final = 12  # saved buffers that stay on disk: more than the state keeps generations of itself
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Uncommitted:
+    """What has been done in memory since the last commit."""
+
+    batches: list[WindowBatch] = field(default_factory=list)  # log rows
+    label_seqs: dict[int, int] = field(default_factory=dict)  # of a LABEL row → of its window
+    names: list[Strings] = field(default_factory=list)
+    name_hashes: list[U32Array] = field(default_factory=list)
+    dead: list[Row] = field(default_factory=list)
+    late: list[Row] = field(default_factory=list)
+    positions: dict[str, SourcePosition] = field(default_factory=dict)
+    replaced: list[tuple[Segment, Segment | None]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    measured: list[tuple[str, dict[str, Any], int]] = field(default_factory=list)
+    changed: bool = False
+
+
+class IngestSession:
+    """One worker's hold on one stream: the replay buffer in memory, and what of it is committed.
+
+    `take` chunks and `commit`; where commits fall decides where CUT rows stand in the log, so commit after a fixed
+    amount of input, not of time, where a log is to be reproduced. After any error the session is void: open another.
+    """
+
+    def __init__(
+        self, store: "Store", clock: Clock, stream: Stream, buffer: ReplayBuffer, recorder: Recorder | None
+    ) -> None:
+        self._store, self._clock, self._recorder = store, clock, recorder
+        self.stream = stream  # as committed
+        self._buffer = buffer
+        self._gaps: I64Array = np.zeros((0, 2), np.int64)
+        self._rows_since_end = False
+        self._work = _Uncommitted()
+        self._saved: list[blobs.Blob] = []
+
+    @classmethod
+    def open(
+        cls, store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None
+    ) -> "IngestSession":
+        """Take the stream over (it is made if need be): raise its epoch and load its replay buffer.
+
+        The caller holds the lease `ingest-<stream>`. Raises IntegrityError when the saved buffer is damaged.
+        """
+        check_name(stream, "stream")
+        with store.write(actor="ingest") as tx:
+            row = streams.find(tx, stream) or Stream(name=stream)
+            row = replace(row, epoch=row.epoch + 1, updated_at_ms=clock.now_ms())
+            streams.put(tx, row)
+        if row.state_digest is None:
+            return cls(store, clock, row, ReplayBuffer(policy, next_seq=row.next_seq), recorder)
+        arrays = ingest_state.load(store, row)
+        self = cls(store, clock, row, ReplayBuffer.from_arrays(policy, arrays), recorder)
+        self._gaps = arrays["recent_gaps"]
+        self._rows_since_end = bool(arrays["rows_since_end"][0])
+        return self
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        return self._work.changed
+
+    @property
+    def pending(self) -> int:
+        """How many windows wait in the buffer."""
+        return self._buffer.pending
+
+    def positions(self) -> list[SourcePosition]:
+        """Return how far each source has been read, taken chunks included."""
+        with self._store.read() as reader:
+            known = {position.key: position for position in sources.list_for(reader, self.stream.name)}
+        return list((known | self._work.positions).values())
+
+    def known_names(self) -> U32Array:
+        """Return the hashes of the feature names that the stream has told already, (n,) uint32."""
+        with self._store.read() as reader:
+            told = segments.list_for(reader, "names", self.stream.name)
+        return np.array(list(log.read_names(self._store.home, told)), np.uint32)
+
+    def take(self, decoded: Decoded, chunk: Chunk) -> Released:
+        """Put a decoded chunk through the replay buffer. Nothing is durable before `commit`."""
+        work = self._work
+        work.counts["read"] += len(decoded.rejects)
+        work.counts["dead_letter"] += len(decoded.rejects)
+        work.dead += (dead_rows.of_reject(reject, chunk, self._clock.now_ms()) for reject in decoded.rejects)
+        self.tell_names(decoded)
+        work.positions[chunk.position.key] = replace(chunk.position, updated_at_ms=self._clock.now_ms())
+        done = self.push(decoded.batch)
+        work.dead += dead_rows.of_orphans(done.orphans, chunk, self._clock.now_ms())
+        return done
+
+    def tell_names(self, decoded: Decoded) -> None:
+        """Keep the feature names that are new."""
+        if len(decoded.names):
+            self._work.names.append(decoded.names)
+            self._work.name_hashes.append(decoded.name_hashes)
+
+    def push(self, batch: WindowBatch) -> Released:
+        """Put rows that have no source position through the buffer; orphan labels are left to the caller."""
+        return self._note(self._buffer.push(batch))
+
+    def end_input(self) -> Released:
+        """The input is complete: release everything, and mark its end if there were rows since the last end."""
+        done = self._note(self._buffer.drain())
+        if self._rows_since_end:
+            self._mark(RowKind.END)
+            self._rows_since_end = False
+        return done
+
+    def release_idle(self, idle_ms: int) -> Released:
+        """Release everything if nothing has arrived for the release delay; see ReplayBuffer."""
+        return self._note(self._buffer.release_idle(idle_ms))
+
+    def retract(self, *, dead_letters: int = 0, orphans: int = 0) -> None:
+        """Uncount records that are about to be fed in again."""
+        self._work.counts.update({"read": -dead_letters, "dead_letter": -dead_letters})
+        self._work.counts.update({"labels_read": -orphans, "labels_orphan": -orphans})
+
+    def replace_dead(self, old: Segment, rows: Sequence[Row]) -> None:
+        """Let `rows` stand for the dead letters of `old`, not more of them than there were."""
+        new = None
+        if rows:
+            at_ms = self._clock.now_ms()
+            new = rejects.write(self._store.home, old.owner, "dead", rows, first_seq=old.first_seq, created_at_ms=at_ms)
+        self._work.replaced.append((old, new))
+        self._work.changed = True
+
+    def commit(self) -> Stream:
+        """Make everything since the last commit durable, or nothing of it; return the stream as it is now.
+
+        Raises BusyError when another worker has taken the stream, StorageError when the disk refuses.
+        """
+        work, now_ms = self._work, self._clock.now_ms()
+        if not work.changed:
+            return self.stream
+        if work.batches:
+            self._mark(RowKind.CUT)
+        files = self._write_files(now_ms)
+        state = blobs.put(self._store.home, self._state())
+        with self._store.write(actor="ingest") as tx:
+            fresh = streams.find(tx, self.stream.name)
+            if fresh is None or fresh.epoch != self.stream.epoch:
+                raise _taken_over(self.stream)
+            self._register(tx, files)
+            changed = self._row(fresh, state.digest, now_ms)
+            streams.put(tx, changed)
+        for name, measured, count in work.measured if self._recorder else ():
+            self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
+        self.stream, self._work = changed, _Uncommitted()
+        self._drop_old_states(state)
+        return changed
+
+    def _note(self, done: Released) -> Released:
+        """Count what the buffer did and keep its rows for the commit."""
+        work = self._work
+        work.changed = True
+        if len(done.batch):
+            work.batches.append(done.batch)
+            seqs = done.first_seq + done.label_rows
+            work.label_seqs.update(zip(seqs.tolist(), done.label_seqs.tolist(), strict=True))
+            self._rows_since_end = True
+        work.late += dead_rows.of_late(done.late)
+        self._gaps = np.concatenate([self._gaps, done.gaps])[-KEPT_GAPS:]
+        work.measured += done.telemetry()
+        work.counts.update(
+            read=done.read,
+            released=done.windows,
+            duplicate=len(done.duplicates),
+            late=len(done.late),
+            late_arrivals=len(done.late_arrivals),
+            early=done.early,
+            gaps=len(done.gaps),
+            labels_read=done.labels_read,
+            labels_joined=done.labels_joined,
+            labels_orphan=len(done.orphans),
+        )
+        return done
+
+    def _mark(self, kind: RowKind) -> None:
+        self._buffer.mark()
+        self._work.batches.append(WindowBatch.empty(1, kind))
+        self._work.changed = True
+
+    def _write_files(self, now_ms: int) -> list[Segment]:
+        work, home, name = self._work, self._store.home, self.stream.name
+        files = []
+        if work.batches:
+            first = self.stream.next_seq
+            rows = log_windows.fill_labels(self._store, name, WindowBatch.concat(work.batches), first, work.label_seqs)
+            files.append(log.write(home, name, rows, first, now_ms))
+        with self._store.read() as reader:
+            ends = {kind: segments.last(reader, kind, name) for kind in ("names", "dead", "late")}
+        number = {kind: last.last_seq + 1 if last else 0 for kind, last in ends.items()}
+        if work.names:
+            names, hashes = Strings.concat(work.names), np.concatenate(work.name_hashes)
+            files.append(log.write_names(home, name, names, hashes, number["names"], now_ms))
+        for kind, bad in (("dead", work.dead), ("late", work.late)):
+            if bad:
+                files.append(rejects.write(home, name, kind, bad, first_seq=number[kind], created_at_ms=now_ms))
+        return files
+
+    def _register(self, tx: "Tx", files: Sequence[Segment]) -> None:
+        for old, new in self._work.replaced:
+            segments.remove(tx, [old])
+            if new is not None:
+                segments.add(tx, new)
+        for segment in files:
+            segments.add(tx, segment)
+        for position in self._work.positions.values():
+            sources.put(tx, position)
+
+    def _row(self, fresh: Stream, state_digest: str, now_ms: int) -> Stream:
+        counts = {name: getattr(fresh, name) + count for name, count in self._work.counts.items()}
+        return replace(
+            fresh,
+            **counts,
+            next_seq=self._buffer.next_seq,
+            pending=self._buffer.pending,
+            watermark_ms=self._buffer.watermark_ms,
+            state_digest=state_digest,
+            updated_at_ms=now_ms,
+        )
+
+    def _state(self) -> bytes:
+        return ingest_state.encode(self.stream, self._buffer, self._gaps, rows_since_end=self._rows_since_end)
+
+    def _drop_old_states(self, newest: blobs.Blob) -> None:
+        self._saved = [blob for blob in self._saved if blob.digest != newest.digest] + [newest]
+        for blob in self._saved[:-KEPT_STATES]:
+            fsio.remove_quietly(self._store.home / blob.path)
+        self._saved = self._saved[-KEPT_STATES:]
+
+
+def _taken_over(stream: Stream) -> BusyError:
+    return BusyError(
+        f"another ingest worker has taken stream {stream.name}; what this one had not committed is left to it",
+        hint="nothing is lost; upm status shows who works",
+        code="UPM-E075",
+        context={"stream": stream.name, "epoch": stream.epoch},
+    )
