@@ -167,14 +167,13 @@ def _newest(ctx: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _window_table(report: "Report") -> Table:
     columns = [
         Column("level", "VERDICT", show=_badge),
-        Column("start", "FROM", show=lambda at: at[:16].replace("T", " ") + "Z"),
+        Column("start", "FROM (UTC)", show=lambda at: at[5:16].replace("T", " ")),
         Column("n", "N", right=True, show=lambda n: f"{n:,}"),
         Column("mean", "MEAN", right=True, show=_score),
         Column("p95", "P95", right=True, show=_score),
         Column("max", "MAX", right=True, show=_score),
         Column("exceed", f"≥ {report.policy.drift_threshold:g}", right=True, show=_share),
         Column("status", "STATUS"),
-        Column("recommendation", "DO"),
     ]
     return Table(key="windows", columns=columns, empty="no comparisons yet: upm train makes them")
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 _DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))  # braille bits by column, from the bottom up
 
@@ -58,14 +59,16 @@ def chart(
     heights = [None if v is None or v < 0 else min(dots - 1, int(v / top * dots)) for v in levels]
     limit_row = min(height - 1, int(limit / top * height))
     cells = _cells(heights, columns, height, look)
+    is_over = [any((v or 0.0) >= limit for v in _part(levels, column, look)) for column in range(columns)]
     lines = []
     for row in range(height - 1, -1, -1):
-        text = "".join(
+        texts = [
             _cell(cells[row][column], row == limit_row, row == 0 and _is_unknown(levels, column, look), look)
             for column in range(columns)
-        )
-        if row >= limit_row:
-            text = "".join(over(cell) if cells[row][at] else cell for at, cell in enumerate(text))
+        ]
+        hot = [row >= limit_row and is_over[column] and cells[row][column] > 0 for column in range(columns)]
+        runs = groupby(zip(hot, texts, strict=True), key=lambda each: each[0])
+        text = "".join((over if is_hot else str)("".join(cell for _, cell in run)) for is_hot, run in runs)
         lines.append(f"{_tick(row, limit_row, height, top, limit):>{margin - 1}} {look.axis}{text}")
     first, last = label(bars[0].start_ms), label(bars[-1].end_ms)
     lines.append(" " * margin + look.corner + look.floor * columns)
@@ -115,8 +118,12 @@ def _cells(heights: Sequence[int | None], columns: int, height: int, look: _Look
     return cells
 
 
+def _part(levels: Sequence[float | None], column: int, look: _Look) -> Sequence[float | None]:
+    return levels[column * look.across : (column + 1) * look.across]
+
+
 def _is_unknown(levels: Sequence[float | None], column: int, look: _Look) -> bool:
-    return all(v is not None and v < 0 for v in levels[column * look.across : (column + 1) * look.across])
+    return all(v is not None and v < 0 for v in _part(levels, column, look))
 
 
 def _cell(bits: int, on_limit: bool, is_unknown: bool, look: _Look) -> str:

@@ -8,9 +8,9 @@ from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload
 #: A symbol and a word for each level, so that colour is never needed.
 LEVELS = {
     "pass": ("✓", "pass"),
-    "near": ("!", "pass, near"),
+    "near": ("!", "near"),
     "fail": ("✗", "fail"),
-    "resolved": ("○", "fail, resolved"),
+    "resolved": ("○", "resolved"),
     "unknown": ("?", "unknown"),
 }
 RULES = {
