@@ -102,6 +102,11 @@ class IngestSession:
         """How many windows wait in the buffer."""
         return self._buffer.pending
 
+    @property
+    def windows_read(self) -> int:
+        """How many windows were ever read into this stream, taken chunks included."""
+        return self.stream.read + self._work.counts["read"]
+
     def positions(self) -> list[SourcePosition]:
         """Return how far each source has been read, taken chunks included."""
         with self._store.read() as reader:
@@ -134,6 +139,7 @@ class IngestSession:
 
     def push(self, batch: WindowBatch) -> Released:
         """Put rows that have no source position through the buffer; orphan labels are left to the caller."""
+        self._work.changed = True
         return self._note(self._buffer.push(batch))
 
     def end_input(self) -> Released:
@@ -190,8 +196,8 @@ class IngestSession:
     def _note(self, done: Released) -> Released:
         """Count what the buffer did and keep its rows for the commit."""
         work = self._work
-        work.changed = True
         if len(done.batch):
+            work.changed = True
             work.batches.append(done.batch)
             seqs = done.first_seq + done.label_rows
             work.label_seqs.update(zip(seqs.tolist(), done.label_seqs.tolist(), strict=True))

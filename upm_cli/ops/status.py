@@ -1,0 +1,223 @@
+"""What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from upm_cli.clock import Clock
+from upm_cli.core.records import DriftStatus, DriftWindow, Ring, Segment, Stream, Trainer
+from upm_cli.ids import iso
+from upm_cli.store import activations, drift, lease, runfiles, segments, snapshots, streams, trainers
+
+if TYPE_CHECKING:
+    from upm_cli.config.schema import Settings
+    from upm_cli.store.session import Reader, Store
+
+#: Worst first: what needs a person stands on top.
+_ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Everything one trainer's status is made of, read in one transaction."""
+
+    trainer: Trainer
+    stream: Stream
+    live: Mapping[Ring, int]
+    percents: Mapping[Ring, int]
+    windows: list[DriftWindow]
+    versions: list[int]
+    last_segment: Segment | None
+    quarantined: list[int]
+
+
+def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
+    """Return where every window that was ever read is now; the places add up to `read`.
+
+    Pending are those in the replay buffer and those in the log that the trainer has not consumed yet.
+    """
+    consumed = trainer.trained + trainer.unlabelled + trainer.dead_letter
+    return {
+        "read": stream.read,
+        "trained": trainer.trained,
+        "unlabelled": trainer.unlabelled,
+        "pending": stream.pending + stream.released - consumed,
+        "duplicate": stream.duplicate,
+        "late": stream.late,
+        "dead_letter": stream.dead_letter + trainer.dead_letter,
+    }
+
+
+def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
+    """Return the details of every trainer, worst first."""
+    with store.read() as reader:
+        facts = [_facts(reader, trainer) for trainer in trainers.list_all(reader)]
+    shown = [_details(store, settings, fact) for fact in facts]
+    return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
+
+
+def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
+    """Return everything `upm trainer show` prints. Raises NotFoundError for an unknown name."""
+    with store.read() as reader:
+        facts = _facts(reader, trainers.get(reader, name))
+    return _details(store, settings, facts)
+
+
+def train_result(store: "Store", details: Mapping[str, Any], *, since_version: int) -> dict[str, Any]:
+    """Return what `upm train` prints: the trainer's counts over its life, and the snapshots made since."""
+    with store.read() as reader:
+        made = [s.version for s in snapshots.list_for(reader, details["name"]) if s.version > since_version]
+        logged = segments.list_for(reader, "log", details["stream"])
+    return {
+        "trainer": details["name"],
+        "mode": details["mode"],
+        "windows": details["windows"],
+        "loss": details["loss"],
+        "metrics": details["metrics"],
+        "log": {
+            "first_seq": logged[0].first_seq if logged else None,
+            "last_seq": details["log_position"] - 1 if details["log_position"] else None,
+        },
+        "snapshots": made,
+        "weights_sha256": details["weights_sha256"],
+    }
+
+
+def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, Any]:
+    """Return what `upm status` prints: workers, trainers worst first, problems with what to do next."""
+    shown = all_trainers(store, settings)
+    now = clock.now_ms()
+    workers = [_worker(store, status, now) for status in runfiles.read_statuses(store.home)]
+    return {
+        "at": iso(now),
+        "home": str(store.home),
+        "workers": workers,
+        "trainers": [_row(details, workers, now) for details in shown],
+        "problems": [problem for details in shown for problem in _problems(details)],
+    }
+
+
+def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
+    live = activations.live(reader, trainer.name)
+    known = snapshots.list_for(reader, trainer.name)
+    logged = segments.list_for(reader, "log", trainer.stream)
+    return _Facts(
+        trainer=trainer,
+        stream=streams.find(reader, trainer.stream) or Stream(name=trainer.stream),
+        live={ring: activation.version for ring, activation in live.items()},
+        percents={ring: activation.percent for ring, activation in live.items()},
+        windows=drift.list_for(reader, trainer.name),
+        versions=[snapshot.version for snapshot in known],
+        last_segment=logged[-1] if logged else None,
+        quarantined=[snapshot.version for snapshot in known if snapshot.quarantined],
+    )
+
+
+def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, Any]:
+    trainer = facts.trainer
+    holder = lease.holder(store.home, f"train-{trainer.name}")
+    judged = [window for window in facts.windows if window.verdict != "unknown"]
+    return {
+        "name": trainer.name,
+        "state": _state(facts, is_training=holder is not None),
+        "status": "training" if holder is not None and trainer.desired == "run" else str(trainer.status),
+        "mode": str(trainer.mode),
+        "tenant_id": trainer.tenant_id,
+        "stream": trainer.stream,
+        "windows": window_counts(trainer, facts.stream),
+        "late_arrivals": facts.stream.late_arrivals,
+        "gaps": facts.stream.gaps,
+        "weights_sha256": trainer.weights_sha256,
+        "log_position": trainer.log_position,
+        "active": {str(ring): version for ring, version in facts.live.items()},
+        "percent": {str(ring): percent for ring, percent in facts.percents.items()},
+        "epoch": trainer.epoch,
+        "last_version": trainer.last_version,
+        "quarantined": facts.quarantined,
+        "last_loss": trainer.last_loss,
+        "loss": {
+            "progressive": trainer.loss_sum / trainer.trained if trainer.trained else None,
+            "last": trainer.last_loss,
+        },
+        "metrics": dict(trainer.metrics),
+        "drift_score": trainer.drift_score,
+        "drift": {
+            "p95": judged[-1].p95 if judged else None,
+            "limit": settings.drift_monitor.drift_threshold,
+            "n": judged[-1].n if judged else 0,
+            "recent": [window.p95 for window in facts.windows[-12:]],
+            "last_window_at": iso(judged[-1].started_at_ms) if judged else None,
+        },
+        "learner": dict(trainer.learner),
+        "lineage": [dict(entry) for entry in trainer.lineage],
+        "desired": trainer.desired,
+        "pause_reason": trainer.pause_reason,
+        "last_window_id": trainer.last_window_id,
+        "last_window_fetched_at": _instant(trainer.last_window_fetched_at_ms),
+        "config_digest": trainer.config_digest,
+        "created_at": iso(trainer.created_at_ms),
+        "updated_at": iso(trainer.updated_at_ms),
+        "trained_by": holder,
+    }
+
+
+def _state(facts: _Facts, *, is_training: bool) -> str:
+    breached = [window for window in facts.windows if window.status is DriftStatus.QUARANTINED]
+    serving_bad = set(facts.live.values()) & set(facts.quarantined)
+    newest_is_bad = bool(facts.versions) and facts.versions[-1] in facts.quarantined
+    if breached and (serving_bad or newest_is_bad):
+        return "quarantined"
+    if facts.trainer.desired == "pause":
+        return "paused"
+    if facts.trainer.status == "errored":
+        return "errored"
+    return "training" if is_training else "idle"
+
+
+def _row(details: Mapping[str, Any], workers: list[dict[str, Any]], now_ms: int) -> dict[str, Any]:
+    mine = [worker for worker in workers if worker.get("trainer") == details["name"] and worker["alive"]]
+    ring = next((ring for ring in ("global", "canary", "shadow") if ring in details["active"]), None)
+    return {
+        "name": details["name"],
+        "state": details["state"],
+        "mode": details["mode"],
+        "active": details["active"].get(ring) if ring else None,
+        "last_version": details["last_version"],
+        "stage": {"kind": ring, "percent": details["percent"].get(ring, 0) if ring else 0},
+        "drift": details["drift"],
+        "windows": details["windows"],
+        "windows_per_s": next((worker["rate"] for worker in mine if worker.get("rate") is not None), 0.0),
+        "lag": details["windows"]["pending"],
+        "last_loss": details["last_loss"],
+    }
+
+
+def _worker(store: "Store", status: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    held = lease.holder(store.home, str(status.get("lease", "")))
+    age_s = max(0, now_ms - int(status.get("at_ms", now_ms))) / 1000
+    return {**status, "alive": held is not None, "age_s": age_s}
+
+
+def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
+    name = details["name"]
+    problems = []
+    if details["state"] == "quarantined":
+        p95, limit = details["drift"]["p95"], details["drift"]["limit"]
+        measured = f"{p95:.3f}" if p95 is not None else "unknown"
+        problems.append(
+            {"trainer": name, "problem": f"drift P95 {measured} at limit {limit:g}", "next": f"upm drift-report {name}"}
+        )
+    if details["state"] == "paused":
+        problems.append(
+            {"trainer": name, "problem": f"paused: {details['pause_reason']}", "next": f"upm resume {name}"}
+        )
+    if details["state"] == "errored":
+        problems.append({"trainer": name, "problem": "the worker failed", "next": "upm validate"})
+    if details["windows"]["dead_letter"]:
+        count = details["windows"]["dead_letter"]
+        problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
+    return problems
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)

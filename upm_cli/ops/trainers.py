@@ -1,0 +1,176 @@
+"""Trainers as a whole: add, find, pause, resume, remove."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upm_cli.clock import Clock
+from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
+from upm_cli.errors import RefusedError, UsageError
+from upm_cli.ids import check_name
+from upm_cli.store import activations, lease, snapshots, streams, trainers
+
+if TYPE_CHECKING:
+    from upm_cli.config.schema import Settings
+    from upm_cli.store.session import Reader, Store, Tx
+
+
+def train_lease(name: str) -> str:
+    """Return the name of the lease that whoever trains `name` holds."""
+    return f"train-{name}"
+
+
+def new_trainer(name: str, clock: Clock, *, mode: Mode, tenant_id: str | None = None, stream: str = "") -> Trainer:
+    """Return a trainer that has learned nothing yet; its stream is called as it is unless said otherwise."""
+    check_name(name, "trainer")
+    now = clock.now_ms()
+    stream = check_name(stream or name, "stream")
+    return Trainer(name=name, stream=stream, mode=mode, tenant_id=tenant_id, created_at_ms=now, updated_at_ms=now)
+
+
+def add(
+    store: "Store", clock: Clock, name: str, *, mode: Mode, actor: str, tenant_id: str | None = None, stream: str = ""
+) -> Trainer:
+    """Add a trainer. The same again changes nothing; other values under a known name raise UsageError."""
+    wanted = new_trainer(name, clock, mode=mode, tenant_id=tenant_id, stream=stream)
+    with store.write(actor=actor) as tx:
+        known = trainers.find(tx, name)
+        if known is None:
+            _put_new(tx, wanted)
+            return wanted
+    if (known.tenant_id, known.stream) != (wanted.tenant_id, wanted.stream):
+        raise UsageError(
+            f"trainer {name} exists with stream {known.stream!r} and tenant {known.tenant_id or 'any'!r}",
+            hint=f"upm trainer show {name}, or choose another name",
+            code="UPM-E027",
+        )
+    return known
+
+
+def ensure(store: "Store", clock: Clock, settings: "Settings", name: str, *, actor: str) -> Trainer:
+    """Return the trainer `name`, made from the configuration's default trainers if it isn't there yet.
+
+    Raises NotFoundError when it is in neither place.
+    """
+    with store.read() as reader:
+        known = trainers.find(reader, name)
+    if known is not None:
+        return known
+    for default in settings.supervisor.default_trainers:
+        if default.name == name:
+            mode = Mode(default.mode)
+            return add(store, clock, name, mode=mode, tenant_id=default.tenant_id, actor=actor)
+    with store.read() as reader:
+        return trainers.get(reader, name)
+
+
+def set_desired(
+    store: "Store", clock: Clock, name: str, desired: str, *, actor: str, reason: str
+) -> tuple[Trainer, bool]:
+    """Ask the trainer to `pause` or `run`; return it and whether that changed anything."""
+    with store.write(actor=actor) as tx:
+        trainer = trainers.get(tx, name)
+        if trainer.desired == desired:
+            return trainer, False
+        paused = desired == "pause"
+        idle = TrainerStatus.PAUSED if paused else TrainerStatus.IDLE
+        working = trainer.status is TrainerStatus.TRAINING
+        changed = replace(
+            trainer,
+            desired=desired,
+            pause_reason=(reason or "asked") if paused else None,
+            status=trainer.status if working else idle,
+            updated_at_ms=clock.now_ms(),
+        )
+        trainers.put(tx, changed)
+        tx.ledger(f"trainer.{'pause' if paused else 'resume'}", name, reason=reason)
+    return changed, True
+
+
+def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool = False) -> dict[str, Any]:
+    """Forget a trainer and its snapshots; its event log, the ledger and its incidents stay.
+
+    Raises RefusedError while it serves tenants, BusyError while it is being trained.
+    """
+    with store.read() as reader:
+        trainer = trainers.get(reader, name)
+        _refuse_serving(reader, name)
+        count = len(snapshots.list_for(reader, name))
+    plan = {"trainer": name, "snapshots": count, "stream_kept": trainer.stream, "removed": not dry_run}
+    if dry_run:
+        return plan
+    with lease.acquire(store.home, train_lease(name), f"upm trainer remove {name}"), store.write(actor=actor) as tx:
+        _refuse_serving(tx, name)
+        for snapshot in snapshots.list_for(tx, name):
+            snapshots.remove(tx, name, snapshot.version)
+        trainers.remove(tx, name)
+        tx.ledger("trainer.remove", name, reason=reason, snapshots=count)
+    return plan
+
+
+def _refuse_serving(reader: "Reader", name: str) -> None:
+    live = activations.live(reader, name)
+    serving = [ring for ring in (Ring.CANARY, Ring.GLOBAL) if ring in live]
+    if serving:
+        raise RefusedError(
+            f"trainer {name} serves version {live[serving[0]].version} in {serving[0]}",
+            hint="agents would lose their model; a trainer that has served stays on the record: upm pause it instead",
+            code="UPM-E052",
+        )
+
+
+def _put_new(tx: "Tx", trainer: Trainer) -> None:
+    trainers.put(tx, trainer)
+    if streams.find(tx, trainer.stream) is None:
+        streams.put(tx, Stream(name=trainer.stream, updated_at_ms=trainer.created_at_ms))
+    tx.ledger("trainer.add", trainer.name, mode=str(trainer.mode), stream=trainer.stream, tenant=trainer.tenant_id)
+
+
+def refuse_paused(trainer: Trainer) -> None:
+    """Raise RefusedError when the trainer was told to pause."""
+    if trainer.desired == "pause":
+        raise RefusedError(
+            f"trainer {trainer.name} is paused ({trainer.pause_reason or 'no reason given'})",
+            hint=f"upm resume {trainer.name}",
+            code="UPM-E053",
+            context={"trainer": trainer.name, "gate": "pause", "reason": trainer.pause_reason},
+        )
+
+
+def refuse_feature_off(settings: "Settings") -> None:
+    """Raise RefusedError when the feature flag keeps the unified model off."""
+    if not settings.features.unified_model:
+        raise RefusedError(
+            "features.unified_model is off: nothing trains",
+            hint="set features.unified_model: true in upm.yaml, or UPM_FEATURES_UNIFIED_MODEL=1",
+            code="UPM-E054",
+            context={"gate": "feature-flag"},
+        )
+
+
+def parse_mode(text: str) -> Mode:
+    """Return the mode named `text`. Raises UsageError listing them."""
+    if text not in list(Mode):
+        raise UsageError(f"no mode {text!r}", hint=f"one of {', '.join(Mode)}", code="UPM-E028")
+    return Mode(text)
+
+
+def set_mode(store: "Store", clock: Clock, trainer: Trainer, mode: str | None, *, actor: str) -> Trainer:
+    """Give the trainer another mode, on the record; None or the same changes nothing."""
+    if mode is None or parse_mode(mode) is trainer.mode:
+        return trainer
+    with store.write(actor=actor) as tx:
+        before = trainers.get(tx, trainer.name)
+        changed = replace(before, mode=parse_mode(mode), updated_at_ms=clock.now_ms())
+        trainers.put(tx, changed)
+        tx.ledger("trainer.mode", trainer.name, before=str(before.mode), after=str(changed.mode))
+    return changed
+
+
+def sources_of(settings: "Settings", trainer: Trainer, given: Sequence[str], project: Path) -> list[str]:
+    """Return the sources named on the command line, else those configured for the trainer (relative to the project)."""
+    if given:
+        return list(given)
+    defaults = (default for default in settings.supervisor.default_trainers if default.name == trainer.name)
+    return [source if source == "-" else str(project / source) for default in defaults for source in default.sources]

@@ -1,0 +1,65 @@
+"""`python -m upm_cli.workers ingest|trainer|drift-monitor …`: one worker process, started without the command line.
+
+Standard input is the lifeline of trainers and drift monitors: its end means that nothing more will come.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from upm_cli.clock import SystemClock
+from upm_cli.workers.context import Project, Worker, fail
+from upm_cli.workers.lifeline import Stop, Upstream, die_with_parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one worker and return its exit code."""
+    options = _parser().parse_args(argv)
+    stop = Stop()
+    stop.install()
+    if "UPM_PARENT_PID" in os.environ:
+        die_with_parent(int(os.environ["UPM_PARENT_PID"]))
+    os.umask(0o077)
+    project = Project(folder=options.project, config=options.config, overrides=tuple(options.overrides))
+    name = f"{options.worker}-{options.name}"
+    try:
+        worker = Worker.open(name, project, SystemClock(), stop)
+        return _run(worker, options)
+    except (Exception, KeyboardInterrupt) as exc:  # the one last catcher of this process
+        return fail(exc, name, project.folder / ".upm")
+
+
+def _run(worker: Worker, options: argparse.Namespace) -> int:
+    if options.worker == "ingest":
+        from upm_cli.workers import ingest
+
+        return ingest.run(worker, options.name, options.source, options.format, follow=options.follow)
+    if options.worker == "trainer":
+        from upm_cli.workers import trainer
+
+        return trainer.run(worker, options.name, Upstream())
+    from upm_cli.workers import drift_monitor
+
+    return drift_monitor.run(worker, options.name, Upstream())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m upm_cli.workers", description=__doc__)
+    kinds = parser.add_subparsers(dest="worker", required=True)
+    for kind, what in (("ingest", "stream"), ("trainer", "trainer"), ("drift", "trainer")):
+        worker = kinds.add_parser(kind, help=f"work for one {what}")
+        worker.add_argument("name", help=f"name of the {what}")
+        worker.add_argument("--project", type=Path, required=True)
+        worker.add_argument("--config", type=Path)
+        worker.add_argument("--set", dest="overrides", action="append", default=[])
+        if kind == "ingest":
+            worker.add_argument("--source", action="append", required=True)
+            worker.add_argument("--format", default="auto")
+            worker.add_argument("--follow", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

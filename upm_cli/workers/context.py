@@ -1,0 +1,112 @@
+"""What every worker process has: its project, settings and store, a status file, and one way to fail."""
+
+import os
+import random
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from upm_cli.clock import Clock
+from upm_cli.config.load import load
+from upm_cli.config.schema import Settings
+from upm_cli.errors import UpmError
+from upm_cli.exit_codes import ExitCode, for_error
+from upm_cli.store import fsio, runfiles
+from upm_cli.store.session import Store
+from upm_cli.telemetry.points import Recorder
+from upm_cli.workers.lifeline import Stop
+
+STATUS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """Where a worker works and which settings were given on the command line."""
+
+    folder: Path
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+
+    def flags(self) -> list[str]:
+        """Return the options that hand this project to another worker."""
+        flags = ["--project", str(self.folder)]
+        if self.config is not None:
+            flags += ["--config", str(self.config)]
+        for override in self.overrides:
+            flags += ["--set", override]
+        return flags
+
+    def settings(self) -> Settings:
+        path = self.config or self.folder / "upm.yaml"
+        return load(path, overrides=self.overrides, environ=os.environ).settings
+
+
+@dataclass(slots=True)
+class Worker:
+    """One running worker. `name` ("trainer-main") also names its lease and its status file."""
+
+    name: str
+    project: Project
+    settings: Settings
+    store: Store
+    clock: Clock
+    stop: Stop
+    recorder: Recorder
+    jitter: random.Random = field(default_factory=random.Random)
+    _told_at_s: float = -1.0
+    _rate_from: tuple[float, int] = (0.0, 0)
+
+    @classmethod
+    def open(cls, name: str, project: Project, clock: Clock, stop: Stop) -> "Worker":
+        settings = project.settings()
+        store = Store(project.folder / ".upm", clock, lock_timeout_s=60.0, command=f"upm worker {name}")
+        return cls(name, project, settings, store, clock, stop, Recorder(clock.now_ms()))
+
+    def tell(self, state: str, done: int, *, force: bool = False, **facts: Any) -> None:
+        """Replace the status file if it is a while old; `done` counts windows and gives the rate."""
+        now_s = self.clock.monotonic_s()
+        if not force and now_s - self._told_at_s < STATUS_EVERY_S:
+            return
+        elapsed = now_s - self._told_at_s
+        before = self._rate_from[1]
+        rate = (done - before) / elapsed if self._told_at_s >= 0 and elapsed > 0 and done >= before else None
+        self._told_at_s, self._rate_from = now_s, (now_s, done)
+        status: Mapping[str, Any] = {
+            "worker": self.name,
+            "lease": self.name,
+            "pid": os.getpid(),
+            "state": state,
+            "at_ms": self.clock.now_ms(),
+            "done": done,
+            "rate": rate,
+            **facts,
+        }
+        runfiles.write_status(self.store.home, self.name, status)
+
+
+def fail(error: BaseException, name: str, home: Path) -> int:
+    """Say on stderr what went wrong and return the exit code; a bug leaves its traceback in .upm/crash."""
+    if isinstance(error, UpmError):
+        _say(f"error[{error.code}]: {name}: {error.message}")
+        if error.hint:
+            _say(f"hint: {error.hint}")
+        return for_error(error)
+    where = home / "crash" / f"{name}-{os.getpid()}.txt"
+    text = "".join(traceback.format_exception(error))
+    try:
+        fsio.make_folder(where.parent)
+        fsio.durable_write(where, text.encode())
+    except UpmError:
+        _say(text)
+    _say(f"error[UPM-E001]: {name}: internal error ({error!r}).  Details: {where}")
+    return ExitCode.INTERNAL
+
+
+def _say(text: str) -> None:
+    """Write one message whole, so that two workers never mix their lines; control characters are shown, not sent."""
+    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    sys.stderr.write(f"{shown}\n")
+    sys.stderr.flush()

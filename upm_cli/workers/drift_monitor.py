@@ -1,0 +1,49 @@
+"""The drift monitor worker: judge new comparisons as the trainer commits them."""
+
+from upm_cli.ops.drift import Judged, Memory, judge_new
+from upm_cli.ops.telemetry import flush
+from upm_cli.store import lease
+from upm_cli.workers.context import Worker
+from upm_cli.workers.lifeline import Upstream
+
+POLL_S = 0.1
+JUDGE_EVERY_S = 1.0
+
+
+def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
+    """Judge until the trainer has finished and its comparisons are used up; return the exit code."""
+    memory = Memory()
+    seen: tuple[int, int] | None = None
+    compared = 0
+    judged_at_s = -JUDGE_EVERY_S
+    with lease.acquire(worker.store.home, worker.name, f"upm drift monitor of {trainer}"):
+        while not worker.stop:
+            may_end = upstream.closed()
+            token = worker.store.token()
+            now_s = worker.clock.monotonic_s()
+            if may_end or (token != seen and now_s - judged_at_s >= JUDGE_EVERY_S):
+                seen, judged_at_s = token, now_s
+                judged = _judge(worker, trainer, memory, finish=may_end)
+                compared += judged.compared
+                if judged.more:
+                    seen = None
+                    continue
+            _tell(worker, trainer, compared)
+            flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms())
+            if may_end:
+                break
+            worker.clock.sleep(POLL_S)
+        _tell(worker, trainer, compared, force=True)
+        flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms(), force=True)
+    return worker.stop.exit_code() if worker.stop else 0
+
+
+def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Judged:
+    settings = worker.settings.drift_monitor
+    return judge_new(
+        worker.store, worker.clock, settings, trainer, finish=finish, memory=memory, recorder=worker.recorder
+    )
+
+
+def _tell(worker: Worker, trainer: str, compared: int, *, force: bool = False) -> None:
+    worker.tell("judging", compared, force=force, trainer=trainer)
