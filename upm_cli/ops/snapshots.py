@@ -191,8 +191,6 @@ def create(
     Returns the snapshot there is when nothing was learned since it was made, and None for a dry run that would make
     one. Raises NotFoundError for an unknown trainer or one that has learned nothing.
     """
-    from upm_cli.ops import training
-
     for _ in range(_TRIES):
         with store.read() as reader:
             trainer = trainers.get(reader, name)
@@ -205,6 +203,8 @@ def create(
             )
         if dry_run:
             return None
+        from upm_cli.ops import training
+
         digest = trainer.checkpoint_digest
         try:
             fold = training.load_checkpoint(store, trainer)
