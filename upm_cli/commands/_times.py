@@ -21,5 +21,10 @@ def instant_ms(text: str, option: str) -> int:
 
 
 def since_ms(text: str, now_ms: int) -> int:
-    """Return the instant that `--since` means: so long before `now_ms`, or a given one. Raises UsageError."""
-    return now_ms - int(duration_s(text, "--since") * 1000) if is_duration(text) else instant_ms(text, "--since")
+    """Return the instant that `--since` means: so long before `now_ms`, or a given one; 1970 at the earliest.
+
+    Raises UsageError.
+    """
+    if not is_duration(text):
+        return max(0, instant_ms(text, "--since"))
+    return max(0, now_ms - int(duration_s(text, "--since") * 1000))

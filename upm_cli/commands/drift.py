@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "md", "html")
 SUFFIXES = {".json": "json", ".md": "md", ".html": "html", ".htm": "html"}
 SHOWN = 30  # windows of a table; failing ones are always shown
+_LONGEST_MS = 365 * 86_400_000
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
@@ -76,7 +77,7 @@ def drift_report(
         policy_of(ctx.settings.drift_monitor),
         since_ms=since_ms,
         back_ms=back_ms,
-        window_ms=int(duration_s(window, "--window") * 1000) if window else None,
+        window_ms=_window_ms(window),
         tenants=by == "tenant",
     )
     if out is not None:
@@ -110,6 +111,15 @@ def _since(given: str | None) -> tuple[int | None, int | None]:
     if is_duration(given):
         return None, int(duration_s(given, "--since") * 1000)
     return instant_ms(given, "--since"), None
+
+
+def _window_ms(given: str | None) -> int | None:
+    if given is None:
+        return None
+    length_ms = int(duration_s(given, "--window") * 1000)
+    if not 1 <= length_ms <= _LONGEST_MS:
+        raise UsageError(f"--window can't be {given!r}", hint="1ms to 365d")
+    return length_ms
 
 
 def _save(ctx: Context, report: "Report", chosen: str, out: Path) -> None:
