@@ -16,7 +16,7 @@ from upm_cli.commands._coerce import use_plain_values
 from upm_cli.commands._context import Context, Globals
 from upm_cli.commands._globals import Frame, root_command
 from upm_cli.commands._group import Entry, LazyGroup, new_group
-from upm_cli.commands._output import write
+from upm_cli.commands._output import flush, let_go, write
 from upm_cli.commands._run import Run, usage_error
 from upm_cli.errors import UpmError, UsageError
 from upm_cli.exit_codes import ExitCode
@@ -81,14 +81,14 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> in
     run = Run(list(sys.argv[1:] if argv is None else argv), clock or SystemClock())
     try:
         code = _execute(run)
-        sys.stdout.flush()
+        flush()
     except typer.Exit as exc:
         code = exc.exit_code
     except (KeyboardInterrupt, typer.Abort):
         run.say.note("interrupted")
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
-        _let_go_of_stdout()
+        let_go()
         code = ExitCode.DONE
     except UpmError as exc:
         code = run.report(exc)
@@ -101,10 +101,18 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> in
 
 def entry_point() -> None:
     """Run as the program `upm`."""
+    _make_streams_usable()
+    sys.exit(main())
+
+
+def _make_streams_usable() -> None:
+    """Give closed streams a place to go, so that no file we open takes their number; escape what they can't encode."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if fd == 0 else "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(main())
 
 
 def _execute(run: Run) -> int:
@@ -116,8 +124,3 @@ def _execute(run: Run) -> int:
     with root.make_context("upm", [*run.argv] or ["--help"], obj=frame) as context:
         code = root.invoke(context)
     return code if isinstance(code, int) else ExitCode.DONE
-
-
-def _let_go_of_stdout() -> None:
-    """Whoever read our output has gone: send the rest nowhere, so that the interpreter's last flush is quiet."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

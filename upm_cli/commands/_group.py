@@ -10,7 +10,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from upm_cli.commands._coerce import plain_value, use_plain_values
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import command
 from upm_cli.errors import UsageError
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,10 @@ class PlainGroup(TyperGroup):
         names = self.list_commands(ctx)
         room = formatter.width - 6 - max(map(len, names), default=0)
         for name in names:
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                panel = getattr(command, "rich_help_panel", None) or "Commands"
-                panels.setdefault(panel, []).append((name, command.get_short_help_str(room)))
+            found = self.get_command(ctx, name)
+            if found is not None and not found.hidden:
+                panel = getattr(found, "rich_help_panel", None) or "Commands"
+                panels.setdefault(panel, []).append((name, found.get_short_help_str(room)))
         _write_panels(panels, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -104,7 +108,7 @@ def new_group(name: str = "", help: str = "", **more: Any) -> typer.Typer:
         cls=more.pop("cls", PlainGroup),
         rich_markup_mode=None,
         add_completion=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        context_settings=dict(_HELP),
         **more,
     )
 
@@ -114,14 +118,29 @@ def _load(module: str) -> dict[str, Any]:
     app = new_group()
     app.callback()(lambda: None)  # keeps a single command from becoming the whole app
     importlib.import_module(f"upm_cli.commands.{module}").register(app)
-    for info in app.registered_commands:
-        if info.cls is TyperCommand:
-            info.cls = PlainCommand
-        info.context_settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    _dress(app)
     group: Any = typer.main.get_command(app)
     use_plain_values(group)
     commands: dict[str, Any] = group.commands
     return commands
+
+
+def _dress(app: typer.Typer) -> None:
+    """Give every command of `app`, and of the groups in it, the house's help."""
+    for info in app.registered_commands:
+        if info.cls in (None, TyperCommand):
+            info.cls = PlainCommand
+        info.context_settings = dict(_HELP)
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        if inner is not None:
+            if inner.registered_callback is None:
+                inner.callback()(command(_nothing))  # shared options may stand between group and command
+            _dress(inner)
+
+
+def _nothing(ctx: Context) -> None:
+    """Do nothing: the command that follows does something."""
 
 
 def _write_help_text(text: str | None, formatter: Any) -> None:

@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from upm_cli.commands._context import Context
@@ -60,12 +63,37 @@ def emit_line(ctx: Context, item: Mapping[str, Any], columns: Sequence[str]) -> 
         write(_json(data) + "\n")
     else:
         write("\t".join(cell(_word(data.get(key))) for key in columns) + "\n")
-    sys.stdout.flush()
+    flush()
 
 
 def write(text: str) -> None:
-    """Write `text` to stdout as it is."""
-    sys.stdout.write(text)
+    """Write `text` to stdout as it is. Raises StorageError when stdout is a file on a full disk, or the like."""
+    with _telling():
+        sys.stdout.write(text)
+
+
+def flush() -> None:
+    """Hand what was written to the operating system. Raises StorageError like `write`."""
+    with _telling():
+        sys.stdout.flush()
+
+
+def let_go() -> None:
+    """Send what is still to be written nowhere, so that the interpreter's own last flush is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        from upm_cli.store.fsio import storage_error
+
+        let_go()
+        raise storage_error(exc, Path("/dev/stdout"), "write to") from exc
 
 
 def plain(value: Any) -> Any:

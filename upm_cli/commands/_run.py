@@ -43,10 +43,11 @@ class Run:
             verbose=options.verbose,
             color=wants_color(options.color, sys.stderr, os.environ),
         )
-        self.context = Context(options, change, self.clock, self.say, os.environ, shlex.join(["upm", *self.argv]))
-        _ = self.context.output, self.context.lock_timeout_s, self.context.color  # refuse bad values before acting
-        with _deadline(self.context.timeout_s):
-            yield self.context
+        context = Context(options, change, self.clock, self.say, os.environ, shlex.join(["upm", *self.argv]))
+        _ = context.output, context.lock_timeout_s, context.color  # refuse bad values before acting
+        self.context = context
+        with _deadline(context.timeout_s):
+            yield context
 
     def report(self, error: UpmError) -> ExitCode:
         """Tell the error on stderr, and on stdout as an object when JSON was asked for; return the exit code."""

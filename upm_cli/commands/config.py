@@ -65,7 +65,9 @@ def show(
 
 
 @command
-def get(ctx: Context, key: Annotated[str, typer.Argument(help="As in drift_monitor.drift_threshold.")]) -> None:
+def get(
+    ctx: Context, key: Annotated[str, typer.Argument(metavar="KEY", help="As in drift_monitor.drift_threshold.")]
+) -> None:
     """Print one value, and nothing else.
 
     Example: upm config get drift_monitor.drift_threshold

@@ -81,6 +81,6 @@ def explain(code: str) -> Page:
     wanted = wanted if wanted.startswith("UPM-") else f"UPM-{wanted}"
     if wanted in known:
         return known[wanted]
-    near = get_close_matches(wanted, known, 1)
+    near = [one for one in known if one.startswith(wanted)] or get_close_matches(wanted, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise NotFoundError(f"no code {code!r}", hint=f"{hint}upm explain lists all of them", code="UPM-E049")

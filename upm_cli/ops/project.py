@@ -82,7 +82,7 @@ def link_storage(project: Path, base_path: str) -> None:
 
     Raises InvalidError when snapshots are somewhere else already: moving them is for a person to decide.
     """
-    from upm_cli.store import fsio
+    from upm_cli.store import fsio, layout
 
     wanted, blobs = storage_folder(project, base_path), project / DEFAULT_STORAGE
     if wanted.absolute() == blobs.absolute() and not blobs.is_symlink():
@@ -96,6 +96,7 @@ def link_storage(project: Path, base_path: str) -> None:
             code="UPM-C031",
         )
     fsio.link_folder(blobs, wanted)
+    fsio.make_folder(project / HOME / layout.BLOBS)
 
 
 def _make(config: Path, home: Path, clock: Clock, command: str) -> None:
