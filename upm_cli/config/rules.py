@@ -13,7 +13,8 @@ _LOSSES = {
 }
 _ONLY = {  # setting of the learner → the optimizers that have it
     "momentum": ("sgd",),
-    "weight_decay": ("sgd",),
+    "weight_decay": ("sgd", "adagrad", "adam"),
+    "warmup_windows": ("sgd", "adagrad", "adam"),
     "l1": ("ftrl",),
     "l2": ("ftrl",),
 }
@@ -31,6 +32,8 @@ def check_rules(settings: Settings, places: Mapping[str, Place]) -> list[Problem
     allowed = _LOSSES.get(learner.task)
     if allowed is not None and learner.loss not in allowed:
         add("learner.loss", f"loss {learner.loss} is not for {learner.task} labels", f"use {', '.join(allowed)}")
+    if learner.schedule != "constant" and learner.optimizer == "ftrl":
+        add("learner.schedule", "a schedule does nothing with optimizer ftrl", "remove it, or use another optimizer")
     for name, optimizers in _ONLY.items():
         if getattr(learner, name) and learner.optimizer not in optimizers:
             message = f"{name} does nothing with optimizer {learner.optimizer}"

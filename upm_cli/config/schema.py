@@ -60,18 +60,44 @@ class LearnerSettings:
         choices=("auto", "logistic", "softmax", "squared", "huber"),
         learning=True,
     )
-    bits: int = setting(18, "The model has 2^bits weights for hashed features.", at_least=4, at_most=26, learning=True)
+    bits: int = setting(18, "The model has 2^bits weights for hashed features.", at_least=1, at_most=28, learning=True)
     scaler: str = setting(
         "max_abs", "How feature values are scaled while learning.", choices=("max_abs", "none"), learning=True
     )
     momentum: float = setting(0.0, "Momentum of SGD.", at_least=0, below=1, learning=True)
-    weight_decay: float = setting(0.0, "Shrinks weights at each step of SGD.", at_least=0, below=1, learning=True)
-    l1: float = setting(0.0, "L1 penalty of FTRL.", at_least=0, at_most=1e6, learning=True)
-    l2: float = setting(0.0, "L2 penalty of FTRL.", at_least=0, at_most=1e6, learning=True)
-    huber_delta: float = setting(
-        1.0, "Where the Huber loss turns from squared to linear.", above=0, at_most=1e12, learning=True
+    weight_decay: float = setting(
+        0.0, "Shrinks weights at each step, times the learning rate; not with FTRL.", at_least=0, below=1, learning=True
     )
-    clip: float = setting(0.0, "Largest gradient norm of one mini-batch; 0: no limit.", at_least=0, learning=True)
+    l1: float = setting(0.0, "L1 penalty of FTRL.", at_least=0, below=1e6, learning=True)
+    l2: float = setting(0.0, "L2 penalty of FTRL.", at_least=0, below=1e6, learning=True)
+    huber_delta: float = setting(
+        1.0, "Where the Huber loss turns from squared to linear.", above=0, below=1e12, learning=True
+    )
+    clip: float = setting(
+        0.0, "Largest gradient norm of one window; 0: no limit.", at_least=0, below=1e12, learning=True
+    )
+    schedule: str = setting(
+        "constant",
+        "How the learning rate changes with the windows learned; not with FTRL.",
+        choices=("constant", "inverse_scaling", "cosine"),
+        learning=True,
+    )
+    schedule_power: float = setting(
+        0.25, "inverse_scaling divides the rate by (1 + windows) to this power.", above=0, below=4, learning=True
+    )
+    schedule_windows: int = setting(
+        1_000_000, "Windows over which cosine falls to 1 %.", at_least=1, at_most=10**15, learning=True
+    )
+    warmup_windows: int = setting(
+        0, "Windows over which the rate first rises from 0; not with FTRL.", at_least=0, at_most=10**15, learning=True
+    )
+    max_classes: int = setting(
+        1000,
+        "Classes a multiclass learner can hold; windows of further ones are refused.",
+        at_least=2,
+        at_most=65_536,
+        learning=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

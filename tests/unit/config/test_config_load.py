@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,10 @@ import pytest
 from upm_cli.config.load import load
 from upm_cli.config.problems import ConfigError
 from upm_cli.config.schema import SPECS, DriftMonitorSettings, Settings, TrainerSettings
-from upm_cli.errors import NotFoundError
+from upm_cli.core.drift import DriftPolicy
+from upm_cli.core.learning.spec import LearnerSpec
+from upm_cli.core.replay import ReplayPolicy
+from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.exit_codes import for_error
 
 
@@ -123,7 +127,7 @@ def test_all_problems_are_told_at_once_with_their_places(config: Path) -> None:
         ("upm.yaml:15:7", "UPM-C015", "supervisor.default_trainers"),
         ("upm.yaml:16:7", "UPM-C014", "supervisor.default_trainers[2]"),
         ("upm.yaml:17:7", "UPM-C011", "supervisor.default_trainers[3]"),
-        ("upm.yaml:18:31", "UPM-C011", "supervisor.default_trainers[4].sources[0]"),
+        ("upm.yaml:18:30", "UPM-C011", "supervisor.default_trainers[4].sources"),
         ("upm.yaml:18:14", "UPM-C014", "supervisor.default_trainers[4].name"),
         ("upm.yaml:19:9", "UPM-C010", "policy"),
         ("UPM_LERNER__BITS", "UPM-C020", "lerner.bits"),
@@ -220,3 +224,56 @@ def test_the_digest_changes_with_what_is_learned_and_with_nothing_else() -> None
         for other in ("learner.bits=19", "trainer_worker.batch_size=16", "trainer_worker.learning_rate=0.1")
     }
     assert len(others | {base}) == 4
+
+
+LEARNERS = [
+    {"task": task, "loss": loss}
+    for task in ("auto", "binary", "multiclass", "regression")
+    for loss in ("auto", "logistic", "softmax", "squared", "huber")
+] + [
+    {"optimizer": optimizer, name: value}
+    for optimizer in ("sgd", "adagrad", "adam", "ftrl")
+    for name, value in (
+        ("momentum", 0.5),
+        ("momentum", 1),
+        ("weight_decay", 0.1),
+        ("l1", 0.1),
+        ("l2", 0.1),
+        ("schedule", "cosine"),
+        ("warmup_windows", 10),
+        ("clip", 1e12),
+        ("bits", 29),
+        ("learning_rate", 0),
+        ("max_classes", 1),
+    )
+]
+
+
+@pytest.mark.parametrize("given", LEARNERS, ids=str)
+def test_the_configuration_refuses_exactly_what_the_learner_refuses(given: dict[str, object]) -> None:
+    try:
+        LearnerSpec(**given)  # type: ignore[arg-type]
+        learner_takes_it = True
+    except InvalidError:
+        learner_takes_it = False
+    homes = {"learning_rate": "trainer_worker", "batch_size": "trainer_worker"}
+    overrides = [f"{homes.get(name, 'learner')}.{name}={value}" for name, value in given.items()]
+    try:
+        load(None, overrides=overrides)
+        loader_takes_it = True
+    except ConfigError:
+        loader_takes_it = False
+    assert loader_takes_it == learner_takes_it
+
+
+def test_defaults_are_those_of_the_core() -> None:
+    settings = Settings()
+    spec = LearnerSpec()
+    for one in fields(settings.learner):
+        assert getattr(settings.learner, one.name) == getattr(spec, one.name), one.name
+    missing = {one.name for one in fields(LearnerSpec)} - {one.name for one in fields(settings.learner)}
+    assert missing == {"learning_rate", "batch_size", "outputs"}
+    assert (settings.trainer_worker.learning_rate, settings.trainer_worker.batch_size) == (None, spec.batch_size)
+    for section, policy in ((settings.replay_buffer, ReplayPolicy()), (settings.drift_monitor, DriftPolicy())):
+        for one in fields(section):
+            assert getattr(section, one.name) == getattr(policy, one.name), one.name
