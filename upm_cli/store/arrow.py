@@ -120,6 +120,6 @@ def _offsets32(offsets: I64Array) -> npt.NDArray[np.int32]:
         raise InvalidError(
             f"{int(offsets[-1]):,} bytes or features in one segment are too many",
             hint="commit smaller chunks",
-            code="UPM-E035",
+            code="UPM-E038",
         )
     return offsets.astype(np.int32)

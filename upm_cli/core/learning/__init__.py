@@ -21,7 +21,7 @@ def create(spec: LearnerSpec) -> Learner:
         raise InvalidError(
             "the learner's task is still 'auto'",
             hint="decide it from labels, or set learner.task",
-            code="UPM-E035",
+            code="UPM-E037",
         )
     return KINDS[spec.kind](spec)
 
@@ -33,6 +33,6 @@ def restore(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> 
         raise IntegrityError(
             f"the checkpoint is of an unknown learner {kind!r}",
             hint="it was written by a newer upm; use that one",
-            code="UPM-E094",
+            code="UPM-E096",
         )
     return KINDS[kind].restore(meta, arrays)

@@ -232,7 +232,7 @@ class LinearLearner:
             raise IntegrityError(
                 f"the learner's checkpoint can't be read: {exc}",
                 hint="restore one that was made with this version of upm",
-                code="UPM-E094",
+                code="UPM-E096",
             ) from exc
         return learner
 

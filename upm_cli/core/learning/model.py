@@ -63,7 +63,7 @@ class LinearModel:
             raise IntegrityError(
                 f"this is not a linear model of format {FORMAT}: {exc}",
                 hint="use the upm that wrote the snapshot, or a newer one",
-                code="UPM-E094",
+                code="UPM-E096",
             ) from exc
 
     def predict_many(self, x: Csr) -> F32Array:

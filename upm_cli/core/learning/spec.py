@@ -57,7 +57,7 @@ class LearnerSpec:
             raise InvalidError(
                 "the learner can't be as specified: " + "; ".join(f"{name} {what}" for name, what in found),
                 hint="correct the learner section of upm.yaml",
-                code="UPM-E035",
+                code="UPM-E037",
                 context={"problems": [{"field": name, "problem": what} for name, what in found]},
             )
 
@@ -69,7 +69,7 @@ class LearnerSpec:
             raise InvalidError(
                 f"the learner has unknown fields: {', '.join(unknown)}",
                 hint="it was written by a newer upm; use that one",
-                code="UPM-E035",
+                code="UPM-E037",
             )
         return cls(**meta)
 

@@ -71,7 +71,7 @@ class Weights:
                 raise IntegrityError(
                     f"the learner's array {name!r} is {shape}, expected {(slots.size, outputs)}",
                     hint="the checkpoint belongs to another learner; restore one that was made with this specification",
-                    code="UPM-E094",
+                    code="UPM-E096",
                 )
             table[slots, :outputs] = found
 
