@@ -219,6 +219,7 @@ def test_a_long_table_shows_the_newest_and_every_failing_window(
         (["--since", "2027-13-01"], 2, "--since"),
         (["--window", "0x"], 2, "--window"),
         (["--window", "0s"], 2, "--window"),
+        (["--window", "9999999d"], 2, "--window"),
         (["--plot", "-o", "json"], 2, "--plot"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from upm_cli.commands._context import Context
+from upm_cli.commands._dead_letters import dead_letters
 from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit
@@ -17,6 +18,7 @@ from upm_cli.commands._times import since_ms
 def register(app: typer.Typer) -> None:
     group = new_group(invoke_without_command=True)
     group.callback()(events)
+    group.command("dead-letters")(dead_letters)
     app.add_typer(group, name="events")
 
 

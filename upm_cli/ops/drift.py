@@ -233,10 +233,14 @@ def _tell_trainer(tx: Tx, clock: Clock, name: str, rows: Sequence[DriftWindow]) 
 
 def _measure(recorder: Recorder, judged: Sequence[DriftWindow], quarantined: Sequence[DriftWindow]) -> None:
     for row in judged:
-        about = {"trainer": row.trainer, "drift_window_id": row.window_id, "verdict": row.verdict}
+        about = {"trainer_id": row.trainer, "drift_window_id": row.window_id, "verdict": row.verdict}
         values = {"drift_p95": row.p95, "drift_mean": row.mean, "drift_max": row.max, "sample_count": row.n}
         recorder.record("upm.drift.score", values, about)
     for row in quarantined:
-        about = {"trainer": row.trainer, "drift_window_id": row.window_id, "recommendation": row.recommendation or ""}
+        about = {
+            "trainer_id": row.trainer,
+            "drift_window_id": row.window_id,
+            "recommendation": row.recommendation or "",
+        }
         limits: dict[str, Any] = {"trainer_id": row.trainer, "drift_p95": row.p95, "threshold": row.threshold}
         recorder.record("upm.drift.quarantine", limits, about)

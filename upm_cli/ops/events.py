@@ -73,7 +73,7 @@ def _ledger(store: Store) -> Iterator[dict[str, Any]]:
 
 def _telemetry(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:
     for n, point in enumerate(telemetry.read(store.home, since_ms)):
-        owner = point.metadata.get("trainer") or point.metadata.get("stream")
-        source = f"/trainers/{owner}" if owner else "/telemetry"
+        about = point.metadata
+        source = f"/trainers/{about['trainer_id']}" if "trainer_id" in about else f"/streams/{about.get('stream', '')}"
         data = {"measurements": point.measurements, "metadata": point.metadata, "count": point.count}
         yield _cloud_event(f"{point.at_ms}-{n}", source, point.name, iso(point.at_ms), data)
