@@ -125,7 +125,7 @@ def explain(exc: "duckdb.Error", path: Path, doing: str) -> UpmError:
 
     text = str(exc).partition("\n")[0]
     if isinstance(exc, duckdb.ConstraintException):
-        return InvalidError(f"the state refuses this: {text}", code="UPM-E033", context={"doing": doing})
+        return InvalidError(f"the state refuses to {doing}: {text}", code="UPM-E033")
     if "No space left" in text or "File too large" in text or "Disk quota" in text:
         hint = f"free space on the disk of {path.parent}, then try again"
         return StorageError(f"can't {doing}: the disk of {path} is full", hint=hint, code="UPM-E010")
