@@ -8,6 +8,7 @@ from upm_cli.config.load import load
 from upm_cli.config.schema import Settings
 from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.ops.project import find_project, link_storage
+from upm_cli.store import schema
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -35,6 +36,7 @@ def test_init_makes_a_commented_configuration_and_a_private_state(
         "schema_version": 1,
         "project": str(shop),
         "made": ["upm.yaml", ".upm"],
+        "migrated": False,
         "dry_run": False,
     }
     assert f"cd {shop}" in err
@@ -149,3 +151,18 @@ def test_snapshots_are_never_left_behind_when_their_folder_changes(
     (tmp_path / ".upm/blobs").rename(tmp_path / "models")
     link_storage(tmp_path, "models")
     assert (kept / "model.zst").read_bytes() == b"x"
+
+
+def test_init_brings_an_older_state_up_to_date_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(capsys, "init", str(tmp_path))[0] == 0
+    known = schema.migrations()
+    newer = schema.Migration(version=len(known) + 1, name="more", sql="CREATE TABLE more (x INTEGER PRIMARY KEY)")
+    monkeypatch.setattr(schema, "migrations", lambda: (*known, newer))
+    code, _, err = run(capsys, "-C", str(tmp_path), "trainer", "list")
+    assert code == 3
+    assert "run upm init" in err
+    assert run(capsys, "init", str(tmp_path), "-o", "table")[1] == f"brought the state of {tmp_path} up to date\n"
+    assert run(capsys, "-C", str(tmp_path), "trainer", "list")[0] == 0
+    assert json.loads(run(capsys, "init", str(tmp_path), "--json")[1])["migrated"] is False

@@ -148,6 +148,11 @@ class Context:
         base_path = self.settings.snapshot_manager.base_path
         return open_store(self.project, self.clock, base_path, lock_timeout_s=self.lock_timeout_s, command=self.command)
 
+    def close(self) -> None:
+        """Let go of the store, if it was opened."""
+        if "store" in self.__dict__:
+            self.store.close()
+
     @property
     def lock_timeout_s(self) -> float:
         """How long to wait for a lock: --wait, else 10 seconds."""

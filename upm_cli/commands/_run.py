@@ -46,8 +46,11 @@ class Run:
         context = Context(options, change, self.clock, self.say, os.environ, shlex.join(["upm", *self.argv]))
         _ = context.output, context.lock_timeout_s, context.color  # refuse bad values before acting
         self.context = context
-        with _deadline(context.timeout_s):
-            yield context
+        try:
+            with _deadline(context.timeout_s):
+                yield context
+        finally:
+            context.close()
 
     def report(self, error: UpmError) -> ExitCode:
         """Tell the error on stderr, and on stdout as an object when JSON was asked for; return the exit code."""
@@ -75,7 +78,7 @@ class Run:
         )
 
     def _write_crash(self, error: Exception) -> Path | None:
-        from upm_cli.store.fsio import durable_write
+        from upm_cli.store import fsio
 
         now_ms = self.clock.now_ms()
         folder = self._crash_folder()
@@ -83,8 +86,8 @@ class Run:
         lines = [f"upm {__version__}, Python {sys.version.split()[0]}, {sys.platform}", iso(now_ms), ""]
         text = "\n".join([*lines, *traceback.format_exception(error)])
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            durable_write(path, text.encode(errors="backslashreplace"))
+            fsio.make_folder(folder)
+            fsio.durable_write(path, text.encode(errors="backslashreplace"))
         except (OSError, UpmError):
             return None
         return path

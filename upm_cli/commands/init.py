@@ -33,15 +33,17 @@ def init(
     made = [path.name for path in done.made]
     emit(
         ctx,
-        {"project": done.project, "made": made, "dry_run": ctx.change.dry_run},
-        text=_said(done.project, made, ctx.change.dry_run),
+        {"project": done.project, "made": made, "migrated": done.is_migrated, "dry_run": ctx.change.dry_run},
+        text=_said(done.project, made, done.is_migrated, ctx.change.dry_run),
     )
     if not ctx.change.dry_run:
         there = "" if done.project == Path.cwd() else f"cd {shlex.quote(str(target))}; "
         ctx.say.note(f"next: {there}upm validate; upm train --source FILE.jsonl --once")
 
 
-def _said(project: Path, made: list[str], dry_run: bool) -> str:
+def _said(project: Path, made: list[str], is_migrated: bool, dry_run: bool) -> str:
+    if is_migrated:
+        return f"brought the state of {project} up to date"
     if not made:
         return f"{project} is a project already; nothing was changed"
     return f"{'would make' if dry_run else 'made'} {' and '.join(made)} in {project}"

@@ -40,10 +40,11 @@ def find_project(given: Path | None, *, config: Path | None = None, start: Path 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Initialised:
-    """What `upm init` did: the paths it made, none when everything was there."""
+    """What `upm init` did: the paths it made, and whether it brought an older state up to date."""
 
     project: Path
     made: tuple[Path, ...]
+    is_migrated: bool = False
 
 
 def init_project(folder: Path, clock: Clock, *, dry_run: bool = False, command: str = "") -> Initialised:
@@ -56,9 +57,8 @@ def init_project(folder: Path, clock: Clock, *, dry_run: bool = False, command: 
         raise StorageError(f"{folder} is not a folder", hint="name another one: upm init DIR", code="UPM-E014")
     config, home = folder / FILE_NAME, folder / HOME
     missing = [path for path in (config, home) if not path.exists()]
-    if not dry_run:
-        _make(config, home, clock, command)
-    return Initialised(project=folder, made=tuple(missing))
+    is_migrated = not dry_run and _make(config, home, clock, command) and home not in missing
+    return Initialised(project=folder, made=tuple(missing), is_migrated=is_migrated)
 
 
 def open_store(project: Path, clock: Clock, base_path: str, *, lock_timeout_s: float, command: str) -> "Store":
@@ -99,14 +99,25 @@ def link_storage(project: Path, base_path: str) -> None:
     fsio.make_folder(project / HOME / layout.BLOBS)
 
 
-def _make(config: Path, home: Path, clock: Clock, command: str) -> None:
-    from upm_cli.store import fsio
+def _make(config: Path, home: Path, clock: Clock, command: str) -> bool:
+    """Make what is missing; return whether the state changed."""
+    from upm_cli.store import fsio, layout
     from upm_cli.store.session import Store
 
     if not config.parent.exists():
         fsio.make_folder(config.parent, mode=0o777)
     fsio.durable_create(config, render_template().encode(), mode=0o644)
-    Store.create(home, clock, command=command)
+    before = _identity(home / layout.STATE)
+    Store.create(home, clock, command=command).close()
+    return _identity(home / layout.STATE) != before
+
+
+def _identity(state: Path) -> tuple[int, int] | None:
+    try:
+        found = state.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _working_directory() -> Path:
