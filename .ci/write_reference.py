@@ -5,6 +5,7 @@ from pathlib import Path
 from upm_cli.app import build
 from upm_cli.commands._reference import cli_reference
 from upm_cli.config.reference import settings_tables
+from upm_cli.core.event_docs import markdown
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
 BEGIN, END = "<!-- generated -->\n", "<!-- end -->\n"
@@ -15,6 +16,7 @@ def main() -> None:
         page = REFERENCE / name
         head, _, rest = page.read_text().partition(BEGIN)
         page.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}")
+    (REFERENCE / "events.md").write_text(markdown())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ def instant_ms(text: str, option: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise UsageError(f"{option} {text!r} is no time", hint="write 24h, 7d, or 2026-11-23T12:00Z") from exc
+        raise UsageError(
+            f"{option} {text!r} is no time", hint="write 24h, 7d, or 2026-11-23T12:00Z", code="UPM-E029"
+        ) from exc
     return int(at.astimezone().timestamp() * 1000)
 
 

@@ -89,7 +89,7 @@ def drift_report(
 
 def _check(value: str | None, option: str, known: tuple[str, ...]) -> None:
     if value not in (None, *known):
-        raise UsageError(f"{option} can't be {value!r}", hint=f"one of: {', '.join(known)}")
+        raise UsageError(f"{option} can't be {value!r}", hint=f"one of: {', '.join(known)}", code="UPM-E029")
 
 
 def _format(ctx: Context, given: str | None, out: Path | None, *, plot: bool) -> str | None:
@@ -98,7 +98,9 @@ def _format(ctx: Context, given: str | None, out: Path | None, *, plot: bool) ->
     if out is not None:
         given = given or SUFFIXES.get(out.suffix.lower())
         if given in (None, "table"):
-            raise UsageError(f"what should {out} be?", hint="name it .html, .md or .json, or say --format")
+            raise UsageError(
+                f"what should {out} be?", hint="name it .html, .md or .json, or say --format", code="UPM-E029"
+            )
     if plot and (out is not None or (given or ctx.globals.output) not in (None, "table")):
         raise UsageError("--plot draws in the terminal, below a table", hint="leave out --format, -o and --out")
     return "table" if plot else given
@@ -118,7 +120,7 @@ def _window_ms(given: str | None) -> int | None:
         return None
     length_ms = int(duration_s(given, "--window") * 1000)
     if not 1 <= length_ms <= _LONGEST_MS:
-        raise UsageError(f"--window can't be {given!r}", hint="1ms to 365d")
+        raise UsageError(f"--window can't be {given!r}", hint="1ms to 365d", code="UPM-E029")
     return length_ms
 
 

@@ -1,4 +1,4 @@
-"""docs/reference/events.md, made from the registry so that it can't be wrong."""
+"""docs/reference/events.md, made from the registry by .ci/write_reference.py, so that it can't be wrong."""
 
 from collections.abc import Iterator, Mapping
 

@@ -44,6 +44,7 @@ def _check(pattern: str) -> None:
     raise UsageError(
         f"no event has a type like {pattern!r}",
         hint=f"did you mean {near[0]}?" if near else "types are in docs/reference/events.md; 'upm.*' is all telemetry",
+        code="UPM-E029",
     )
 
 

@@ -53,7 +53,4 @@ def test_events_say_which_of_their_fields_are_missing_or_unknown() -> None:
 
 
 def test_the_reference_page_is_the_one_made_from_the_registry() -> None:
-    assert PAGE.read_text(encoding="utf-8") == markdown(), (
-        "write it again: python -c 'import pathlib, upm_cli.core.event_docs as d; "
-        'pathlib.Path("docs/reference/events.md").write_text(d.markdown())\''
-    )
+    assert PAGE.read_text(encoding="utf-8") == markdown(), "write it again: python .ci/write_reference.py"
