@@ -279,6 +279,11 @@ def test_activating_by_hand_lifts_the_pin_of_a_rollback_and_says_so(live: Projec
     assert "lifted the pin of global on v1: rolled back from v2" in err
 
 
+def test_rollback_works_with_a_broken_configuration(live: Project) -> None:
+    (live.folder / "upm.yaml").write_text("features: [unclosed\nno_such_key: 1\n")
+    assert live.json("rollback", "main", "--yes")["to_version"] == 1
+
+
 def test_rollback_needs_its_trainer_named(live: Project) -> None:
     assert live.run("rollback", "--yes")[0] == 2
 

@@ -1,5 +1,7 @@
-"""`upm rollback`: go back to the last known good version."""
+"""`upm rollback`: go back to the last known good version. It reads no settings: a broken upm.yaml can't stop it."""
 
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,8 +12,11 @@ from upm_cli.commands._output import emit
 from upm_cli.commands._versions import parse_ring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from upm_cli.core.records import Ring
     from upm_cli.ops.rollback import RolledBack
+    from upm_cli.store.session import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -41,32 +46,36 @@ def rollback(
 
     Example: upm rollback main --reason "users report wrong priorities" --yes
     """
-    name = ctx.trainer_name(trainer)
     where = parse_ring(ring, "--ring")
-    started_s = ctx.clock.monotonic_s()
-    if ctx.change.dry_run or not ctx.change.yes:
-        planned = _roll_back(ctx, name, to, where, dry_run=True)
-        if ctx.change.dry_run or planned.is_done:
-            _answer(ctx, planned, started_s)
-            return
-        ctx.confirm(f"this takes {_route(planned)}")
+    with _store(ctx) as store:
+        go_back = _ready(ctx, store, trainer, to, where)
         started_s = ctx.clock.monotonic_s()
-    _answer(ctx, _roll_back(ctx, name, to, where, dry_run=False), started_s)
+        if ctx.change.dry_run or not ctx.change.yes:
+            planned = go_back(dry_run=True)
+            if ctx.change.dry_run or planned.is_done:
+                _answer(ctx, planned, started_s)
+                return
+            ctx.confirm(f"this takes {_route(planned)}")
+            started_s = ctx.clock.monotonic_s()
+        _answer(ctx, go_back(dry_run=False), started_s)
 
 
-def _roll_back(ctx: Context, name: str, to: str | None, ring: "Ring | None", *, dry_run: bool) -> "RolledBack":
+@contextmanager
+def _store(ctx: Context) -> "Iterator[Store]":
+    """Open the store without asking the settings anything."""
+    from upm_cli.store.session import Store
+
+    store = Store(ctx.home, ctx.clock, lock_timeout_s=ctx.lock_timeout_s, command=ctx.command)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _ready(ctx: Context, store: "Store", name: str, to: str | None, ring: "Ring | None") -> "Callable[..., RolledBack]":
     from upm_cli.ops.rollback import rollback as go_back
 
-    return go_back(
-        ctx.store,
-        ctx.clock,
-        name,
-        to=to,
-        ring=ring,
-        actor=ctx.actor,
-        reason=ctx.change.reason,
-        dry_run=dry_run,
-    )
+    return partial(go_back, store, ctx.clock, name, to=to, ring=ring, actor=ctx.actor, reason=ctx.change.reason)
 
 
 def _route(done: "RolledBack") -> str:
