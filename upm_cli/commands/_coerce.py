@@ -21,9 +21,12 @@ def use_plain_values(command: Any) -> None:
 
 def plain_value(param: Any) -> Any:
     """Give one parameter the plain conversion where it will do; return it."""
-    kind = param.type_descriptor.annotation
+    descriptor = getattr(param, "type_descriptor", None)
+    if descriptor is None:
+        return param  # another Typer: it converts in its own way
+    kind = descriptor.annotation
     kind = get_args(kind)[0] if get_origin(kind) is list else kind
-    if kind in _CONVERT and param.type_descriptor.parameter_info.parser is None:
+    if kind in _CONVERT and descriptor.parameter_info.parser is None:
         param._runtime_param = _Plain(_CONVERT[kind])
     return param
 
