@@ -83,7 +83,7 @@ def test_what_would_change_or_see_anything_else_is_refused(
     before = (store.home / layout.STATE).read_bytes(), sorted(tmp_path.iterdir())
     with pytest.raises(UsageError) as refused:
         relation.query(store, text)
-    assert refused.value.code == "UPM-E022"
+    assert refused.value.code == "UPM-E020"
     assert ((store.home / layout.STATE).read_bytes(), sorted(tmp_path.iterdir())) == before
 
 

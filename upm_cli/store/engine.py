@@ -31,6 +31,7 @@ def connect(folder: Path | None, memory_limit: str = MEMORY_LIMIT) -> "duckdb.Du
 
     config: dict[str, Any] = {
         "threads": 1,
+        "async_threads": 0,  # no threads at all: a process that has an engine may still start others
         "memory_limit": memory_limit,
         "temp_directory": "",
         "autoinstall_known_extensions": False,

@@ -46,7 +46,7 @@ def query(store: Store, text: str) -> Rows:
         return Rows(columns, result.fetchall() if columns else [])
     except duckdb.Error as exc:
         hint = "tables and columns: upm sql 'SHOW TABLES', upm sql 'DESCRIBE log'"
-        raise UsageError(f"the query can't be run: {exc}", hint=hint, code="UPM-E022") from exc
+        raise UsageError(f"the query can't be run: {exc}", hint=hint) from exc
     finally:
         connection.close()
 
