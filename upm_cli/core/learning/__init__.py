@@ -28,7 +28,7 @@ def create(spec: LearnerSpec) -> Learner:
 
 def restore(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Learner:
     """Return the learner whose `meta()` and `arrays()` these are. Raises IntegrityError when they are not one's."""
-    kind = meta.get("kind")
+    kind = str(meta.get("kind"))
     if kind not in KINDS:
         raise IntegrityError(
             f"the checkpoint is of an unknown learner {kind!r}",

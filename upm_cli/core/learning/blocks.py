@@ -10,16 +10,15 @@ import numpy.typing as npt
 from upm_cli.core.learning.optimizers import IntpArray
 from upm_cli.core.window import Csr, F32Array, U32Array
 
-BLOCK_ROWS: Final = 512  # prepared in one go: enough to forget the cost of a NumPy call, little enough to stay in cache
+BLOCK_ELEMENTS: Final = 1 << 16  # prepared in one go: enough to forget the cost of a NumPy call, and still in cache
 LARGEST_VALUE: Final = np.float32(1e30)
-SMALLEST_SIZE: Final = np.float32(np.finfo(np.float32).tiny)
 
 
 @dataclass(slots=True)
 class Block:
     """Some whole batches of windows. Element arrays are (e,), a bias element in front of each window's features.
 
-    `at` slot of each element · `value` · `size` its magnitude, at least the smallest normal number · `row` the
+    `at` slot of each element · `value` · `size` its magnitude · `row` the
     window it is of · `starts` (n,) first element of each window · `offsets` (n,) the same counted from the start of its
     batch · `rows` and `spans` the first window and element of each batch, and the end · `unfit` (n,) bool windows
     that are predicted as if they had no features, and not learned · `has_unfit` whether there are any.
@@ -38,6 +37,7 @@ class Block:
     has_unfit: bool = False
     x: F32Array = field(default_factory=lambda: np.zeros(0, np.float32))  # scaled values, where the scaler made them
     norms: F32Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (n,) squared norm of each scaled window
+    sums: list[float] = field(default_factory=list)  # of norms, for each batch
 
     def __len__(self) -> int:
         return self.unfit.size
@@ -48,7 +48,7 @@ class Block:
         elements[self.starts] = False
         self.at[elements] = self.bias
         self.value[elements] = 0
-        self.size[elements] = SMALLEST_SIZE
+        self.size[elements] = 0
         self.unfit |= rows
         self.has_unfit = bool(self.unfit.any())
 
@@ -56,7 +56,8 @@ class Block:
 def blocks(x: Csr, bits: int, batch_size: int) -> Iterator[tuple[int, Block]]:
     """Cut `x` into blocks of whole batches; yields the number of each block's first window and the block."""
     n = len(x)
-    size = max(1, BLOCK_ROWS // batch_size) * batch_size
+    width = 2 + x.index.size // max(1, n)
+    size = max(1, BLOCK_ELEMENTS // width // batch_size) * batch_size
     for first in range(0, n, size):
         yield first, make_block(x, first, min(first + size, n), bits, batch_size)
 
@@ -68,8 +69,9 @@ def make_block(x: Csr, first: int, stop: int, bits: int, batch_size: int) -> Blo
     counts = np.diff(x.indptr[first : stop + 1]).astype(np.intp)
     starts = (x.indptr[first:stop] - a + np.arange(n)).astype(np.intp)
     at, value = _with_bias(x.index[a:b], x.value[a:b], counts, starts, bits)
-    size = np.maximum(np.abs(value), SMALLEST_SIZE)
+    size = np.abs(value)
     rows = [*range(0, n, batch_size), n]
+    at_first = np.repeat(starts[:n:batch_size], batch_size)[:n]
     spans = [*starts[rows[:-1]].tolist(), at.size]
     block = Block(
         at,
@@ -77,7 +79,7 @@ def make_block(x: Csr, first: int, stop: int, bits: int, batch_size: int) -> Blo
         size,
         np.repeat(np.arange(n), counts + 1),
         starts,
-        starts - np.repeat(starts[rows[:-1]], np.diff(rows)),
+        starts - at_first,
         rows,
         spans,
         np.zeros(n, np.bool_),

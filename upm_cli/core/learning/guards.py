@@ -11,13 +11,15 @@ from upm_cli.core.window import F32Array
 BoolArray = npt.NDArray[np.bool_]
 
 MARGIN_LIMIT: Final = 1e5  # classes: exp has long saturated; only a learner that diverges gets here
-STEP_LIMIT: Final = 100.0  # sgd: how far one window's step may move its own margin, in units of its residual, at least 1
+STEP_LIMIT: Final = (
+    100.0  # sgd: how far one window's step may move its own margin, in units of its residual, at least 1
+)
 GRADIENT_LIMIT: Final = 1e15  # norm of a batch's gradient; float32 ends at 3e38 and its square must fit
 
 
 def far_classes(margins: F32Array) -> BoolArray | None:
     """Return which windows have a margin that is NaN or beyond the limit, (b,), or None when none has."""
-    flat = margins.ravel()
+    flat = margins if margins.ndim == 1 else margins.ravel()
     if np.dot(flat, flat) < MARGIN_LIMIT**2:
         return None
     return _any(~(np.abs(margins) <= MARGIN_LIMIT))

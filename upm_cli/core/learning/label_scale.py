@@ -41,6 +41,10 @@ class LabelScale:
         around = np.where(present, y - centres, 0.0)
         return LabelScale(self.counts + counts, centres, self.squares + np.cumsum(around * around, axis=0)[-1])
 
+    def fresh(self, after: "LabelScale") -> npt.NDArray[np.intp]:
+        """Return the outputs that have their first labels in the batch that led to `after`."""
+        return np.flatnonzero((self.counts == 0) & (after.counts > 0))
+
     @property
     def spreads(self) -> F64Array:
         """Root mean square distance from the centre, (k,)."""

@@ -14,7 +14,7 @@ from upm_cli.core.learning.losses import make_loss
 from upm_cli.core.learning.model import finite, linear_model
 from upm_cli.core.learning.optimizers import IntpArray, Rate, Scratch, make_optimizer
 from upm_cli.core.learning.protocol import Learned, Reject
-from upm_cli.core.learning.scaling import MaxAbs, Scaler, Unscaled
+from upm_cli.core.learning.scaling import UNSEEN, MaxAbs, Scaler, Unscaled
 from upm_cli.core.learning.schedules import rate_at
 from upm_cli.core.learning.spec import LearnerSpec
 from upm_cli.core.learning.targets import Targets, read_targets
@@ -51,6 +51,10 @@ class LinearLearner:
         self._is_unit_free = is_scaled and spec.optimizer in {"adagrad", "adam"}
         self._sets_bias = self._is_unit_free and self._is_number
         self._labels = LabelScale.begin(self._outputs)
+        self._rate = spec.rate
+        self._is_steady = spec.schedule == "constant" and not spec.warmup_windows
+        self._has_long_steps = spec.optimizer == "sgd"
+        self._is_bounded = is_scaled and self._loss.is_bounded  # a gradient can't be larger than its window's count
         self._scratch = Scratch()
         self._learned = 0  # windows
         self._steps = 0  # batches
@@ -84,41 +88,41 @@ class LinearLearner:
 
     def _learn_block(self, block: Block, targets: Targets) -> Learned:
         work = Work.begin(block, targets, self._loss, self._outputs, is_flat=self._is_flat)
-        self._scaler.open(block, 0)
+        self._scaler.until = 0
         for batch, width in enumerate(work.widths):
             self._outputs = width
             while not self._learn_batch(work, batch):
                 self._scaler.undo(block, batch)
-                self._scaler.open(block, batch)
         return work.finish(self._loss)
 
     def _learn_batch(self, work: Work, batch: int) -> bool:
         """Predict and learn one batch; false when windows were rejected before anything moved: then do it again."""
-        block, rows = work.block, work.rows(batch)
-        self._scaler.ready(block, batch)
+        block, rows = work.block, work.rows[batch]
+        if batch >= self._scaler.until:
+            self._scaler.prepare(block, batch)
         at = self._places(block, batch)
-        margins = self._margins(block, batch, at)
+        margins = self._margins(block, batch, at, work.margins[rows] if self._is_flat else None)
         delta = work.deltas[rows] if self._is_flat else np.empty_like(margins)
         self._loss.gradient(margins, work.aux[rows], delta)
+        learned = len(margins)
         if block.has_unfit:
             delta[block.unfit[rows]] = 0
-        rate = rate_at(self.spec, self._learned)
+            learned -= int(np.count_nonzero(block.unfit[rows]))
+        rate = self._rate if self._is_steady else rate_at(self.spec, self._learned)
         labels = self._labels.after(work.targets.y[rows]) if self._is_number else self._labels
-        far = self._too_far(work, rows, margins, delta, labels, rate)
-        if far is not None:
-            work.reject(rows, far, Reject.EXPLODING)
+        if self._rejects(work, rows, margins, delta, labels, rate):
             return False
-        fresh = np.flatnonzero((self._labels.counts == 0) & (labels.counts > 0)) if self._sets_bias else _NONE
+        fresh = self._labels.fresh(labels) if self._sets_bias else _NONE
         if fresh.size:
             delta.reshape(-1, self._outputs)[:, fresh] = 0
         if self.spec.clip:
             _clip(delta, block.norms[rows], self.spec.clip)
         g = self._elements(work, batch, delta)
-        if not np.dot(g, g) < GRADIENT_LIMIT**2:
+        if not self._is_bounded and not np.dot(g, g) < GRADIENT_LIMIT**2:
             work.reject(rows, ~block.unfit[rows], Reject.STEP)
             return False
-        work.keep(rows, self._outputs, margins, delta)
-        learned = len(margins) - (int(np.count_nonzero(block.unfit[rows])) if block.has_unfit else 0)
+        if not self._is_flat:
+            work.keep(rows, self._outputs, margins, delta)
         if learned:
             self._labels = labels
             self._scaler.count(block, batch, learned)
@@ -127,42 +131,48 @@ class LinearLearner:
                 self._weights.bias[fresh] = labels.centres[fresh] / self._shrink
         return True
 
-    def _too_far(
+    def _rejects(
         self, work: Work, rows: slice, margins: F32Array, delta: F32Array, labels: LabelScale, rate: float
-    ) -> npt.NDArray[np.bool_] | None:
-        """Return which windows of a batch are beyond a bound and not yet rejected, (b,), or None when none is."""
+    ) -> bool:
+        """Reject the windows of a batch that are beyond a bound; true when there are any that were not yet rejected."""
         far = far_numbers(margins, work.targets.y[rows], labels) if self._is_number else far_classes(margins)
-        if far is None and self.spec.optimizer == "sgd":
+        if far is None and self._has_long_steps:
             far = long_steps(delta, work.block.norms[rows], rate)
-        if far is not None:
-            far &= ~work.block.unfit[rows]
-        return far if far is not None and far.any() else None
+        if far is None:
+            return False
+        far &= ~work.block.unfit[rows]
+        if far.any():
+            work.reject(rows, far, Reject.EXPLODING)
+            return True
+        return False
 
     def _places(self, block: Block, batch: int) -> IntpArray:
         """Return the flat weight positions of a batch's elements, (e,) or (e * outputs,)."""
         at = block.at[block.spans[batch] : block.spans[batch + 1]]
         return at if self._is_flat else np.add.outer(at * self._weights.stride, np.arange(self._outputs)).ravel()
 
-    def _margins(self, block: Block, batch: int, at: IntpArray) -> F32Array:
-        """Return the margins of a batch, (b,) for a single output, else (b, outputs)."""
+    def _margins(self, block: Block, batch: int, at: IntpArray, out: F32Array | None = None) -> F32Array:
+        """Return the margins of a batch, (b,) for a single output, else (b, outputs); in `out` if it is given."""
         x = block.x[block.spans[batch] : block.spans[batch + 1]]
         starts = block.offsets[block.rows[batch] : block.rows[batch + 1]]
-        parts = self._weights.w.take(at, None, self._scratch.flat("elements", at.size), "clip")
+        parts = self._weights.w.take(at, None, self._scratch.first(at.size), "clip")
         if self._is_flat:
             np.multiply(parts, x, parts)
-            margins = np.add.reduceat(parts, starts)
+            margins = np.add.reduceat(parts, starts, 0, None, out)
         else:
             table = parts.reshape(x.size, -1)
             np.multiply(table, x[:, None], table)
             margins = np.add.reduceat(table, starts, axis=0)
-        return margins if self._shrink == 1 else margins * np.float32(self._shrink)
+        if self._shrink != 1:
+            margins *= np.float32(self._shrink)
+        return margins
 
     def _elements(self, work: Work, batch: int, delta: F32Array) -> F32Array:
         """Return the gradient of each place of a batch: the window's delta times the element's value."""
         span = slice(work.block.spans[batch], work.block.spans[batch + 1])
         x, row = work.block.x[span], work.block.row[span]
         if self._is_flat:
-            g = work.deltas.take(row, None, self._scratch.flat("elements", x.size), "clip")
+            g = work.deltas.take(row, None, self._scratch.first(x.size), "clip")
             return np.multiply(g, x, g)
         g = delta[row - work.block.rows[batch]]
         np.multiply(g, x[:, None], g)
@@ -187,14 +197,16 @@ class LinearLearner:
         """Multiply all weights but the bias by (1 - rate * decay) for each window learned."""
         factor = max(1 - rate * self.spec.weight_decay, SMALLEST_FACTOR) ** learned
         self._shrink *= factor
-        self._weights.bias /= np.float32(factor)
+        bias = self._weights.bias
+        bias /= np.float32(factor)
         if self._shrink < SMALLEST_SHRINK:
             self._weights.w *= np.float32(self._shrink)
             self._shrink = 1.0
 
     def _used(self) -> IntpArray:
-        scales = self._scaler.scales if isinstance(self._scaler, MaxAbs) else None
-        return self._weights.used(scales)
+        if isinstance(self._scaler, MaxAbs):
+            return self._weights.used(self._scaler.scales > UNSEEN)
+        return self._weights.used(np.zeros(self._weights.slots, np.bool_))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of the state, for the slots in use: `slots` (m,) uint32, weights and state (m, outputs)."""

@@ -49,18 +49,17 @@ class Logistic:
     is_bounded = True
 
     def prepare(self, y: F32Array) -> Aux:
-        return y[:, 0].copy()
+        return 1 - y[:, 0]
 
     def gradient(self, m: F32Array, aux: Aux, out: F32Array) -> None:
-        np.exp(m, out)
+        np.exp(m, out)  # p - y = (1 - y) - 1 / (1 + exp(m))
         np.add(out, 1, out)
         np.reciprocal(out, out)
-        np.add(out, aux, out)
-        np.subtract(1, out, out)
+        np.subtract(aux, out, out)
 
     def value(self, m: F32Array, y: F32Array) -> F64Array:
-        margin = m[:, 0].astype(np.float64)
-        return np.logaddexp(0.0, np.where(y[:, 0] > 0, -margin, margin))
+        wrong = np.where(y[:, 0] > 0, -m[:, 0], m[:, 0]).astype(np.float64)
+        return np.log1p(np.exp(-np.abs(wrong))) + np.maximum(wrong, 0)
 
     def predict(self, m: F32Array) -> F32Array:
         return (1 / (1 + np.exp(-m.astype(np.float64)))).astype(np.float32)
@@ -83,13 +82,13 @@ class Softmax:
         margin = m.astype(np.float64)
         own = margin[np.arange(y.shape[0]), y[:, 0].astype(np.intp)]
         top = margin.max(axis=1)
-        return np.log(np.exp(margin - top[:, None]).sum(axis=1)) + top - own
+        return np.asarray(np.log(np.exp(margin - top[:, None]).sum(axis=1)) + top - own)
 
     def predict(self, m: F32Array) -> F32Array:
         if not m.shape[1]:
             return m.astype(np.float32)
         odds = np.exp(m.astype(np.float64) - m.max(axis=1, keepdims=True))
-        return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
 
 
 class Squared:

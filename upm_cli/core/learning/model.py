@@ -43,7 +43,11 @@ class LinearModel:
         self.bits, self.outputs = int(meta["bits"]), int(meta["outputs"])
         self._loss = make_loss(_LOSS_OF_LINK[meta["link"]])
         slots = arrays["slots"].astype(np.intp)
-        if not slots.size or int(slots.max()) != 1 << self.bits or arrays["weights"].shape != (slots.size, self.outputs):
+        if (
+            not slots.size
+            or int(slots.max()) != 1 << self.bits
+            or arrays["weights"].shape != (slots.size, self.outputs)
+        ):
             raise ValueError("slots and weights do not fit bits and outputs")
         self._table = np.zeros(((1 << self.bits) + 1, self.outputs), np.float32)
         self._table[slots] = arrays["weights"]

@@ -26,22 +26,26 @@ class Scratch:
     """Buffers that live from batch to batch and mean nothing between them."""
 
     def __init__(self) -> None:
-        self._flat: dict[str, F32Array] = {}
-        self._totals = np.zeros(0, np.float32)
+        self._first = self._second = self._totals = np.zeros(0, np.float32)
 
-    def flat(self, name: str, size: int) -> F32Array:
-        """Return (size,) float32 of any content."""
-        buffer = self._flat.get(name)
-        if buffer is None or buffer.size < size:
-            buffer = self._flat[name] = np.empty(size + size // 2, np.float32)
-        return buffer[:size]
+    def first(self, size: int) -> F32Array:
+        """Return (size,) float32 of any content; the same memory each time."""
+        if self._first.size < size:
+            self._first = np.empty(size + size // 2, np.float32)
+        return self._first[:size]
+
+    def second(self, size: int) -> F32Array:
+        """Return another one."""
+        if self._second.size < size:
+            self._second = np.empty(size + size // 2, np.float32)
+        return self._second[:size]
 
     def totals(self, at: IntpArray, g: F32Array, weights: int) -> F32Array:
         """Return for each element the sum of `g` over its position, (m,)."""
         if self._totals.size != weights:
             self._totals = np.zeros(weights, np.float32)
         np.add.at(self._totals, at, g)
-        total = self._totals.take(at, None, self.flat("total", at.size), "clip")
+        total = self._totals.take(at, None, self.second(at.size), "clip")
         self._totals[at] = 0
         return total
 
@@ -117,12 +121,15 @@ class AdaGrad:
         self, state: State, w: F32Array, at: IntpArray, g: F32Array, rate: Rate, step: int, scratch: Scratch
     ) -> None:
         squares = state["squares"]
-        root = scratch.flat("root", at.size)
+        root = scratch.second(at.size)
         np.multiply(g, g, root)
         np.add.at(squares, at, root)
         squares.take(at, None, root, "clip")
         np.sqrt(root, root)
-        _times(root, -1.0 / rate)
+        if isinstance(rate, float):
+            np.multiply(root, -1.0 / rate, root)
+        else:
+            _times(root, -1.0 / rate)
         np.divide(g, root, g)
         np.add.at(w, at, g)
 

@@ -47,7 +47,7 @@ class Learned:
     @property
     def rejected(self) -> npt.NDArray[np.bool_]:
         """Which windows were not learned, (n,) bool."""
-        return self.reasons != Reject.NONE
+        return np.asarray(self.reasons != Reject.NONE)
 
 
 class Learner(Protocol):

@@ -39,7 +39,7 @@ class Targets:
         if not self.grows:
             return [outputs] * (len(starts) - 1)
         largest = np.maximum.reduceat(self.y[:, 0], starts[:-1]).astype(np.int64) + 1
-        return np.maximum.accumulate(np.maximum(largest, outputs)).tolist()
+        return [int(width) for width in np.maximum.accumulate(np.maximum(largest, outputs))]
 
     @property
     def outputs(self) -> int:
@@ -48,7 +48,7 @@ class Targets:
 
 
 def read_targets(y: F32Array, n: int, spec: LearnerSpec) -> Targets:
-    """Check labels, (n,) or (n, k). Raises ValueError when there are not n of them, or not as many outputs as needed."""
+    """Check labels, (n,) or (n, k). Raises ValueError when their shape is not that of n windows of this learner."""
     k = spec.outputs or 1
     table = np.asarray(y, np.float32).reshape(n, -1) if np.ndim(y) == 1 else np.asarray(y, np.float32)
     if table.shape != (n, k) and n:

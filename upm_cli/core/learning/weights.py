@@ -48,10 +48,10 @@ class Weights:
         """The weights of the bias, (stride,), sharing memory."""
         return self.w[-self.stride :]
 
-    def used(self, scales: F32Array | None) -> IntpArray:
-        """Return the slots where a weight, a state or a scale is not as new, in order, and always the bias."""
+    def used(self, seen: npt.NDArray[np.bool_]) -> IntpArray:
+        """Return the slots that were seen or where a weight or state is not as new, in order, and always the bias."""
         fresh = {"weights": np.zeros(1, np.float32), **self._optimizer.init(1)}
-        used = np.zeros(self.slots, np.bool_) if scales is None else scales > 0
+        used = seen.copy()
         used[-1] = True
         for name, table in self._tables().items():
             used |= (table.view(np.uint32) != fresh[name].view(np.uint32)).any(axis=1)

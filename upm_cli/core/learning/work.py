@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -30,6 +31,7 @@ class Work:
     margins: F32Array
     deltas: F32Array
     reasons: U8Array
+    rows: list[slice]  # the windows of each batch
 
     @classmethod
     def begin(cls, block: Block, targets: Targets, loss: Loss, outputs: int, *, is_flat: bool) -> Self:
@@ -42,11 +44,8 @@ class Work:
         widths = targets.widths(block.rows, outputs)
         shape = (len(block),) if is_flat else (len(block), widths[-1])
         margins = np.full(shape, -np.inf, np.float32)
-        return cls(block, targets, loss.prepare(targets.y), widths, margins, np.zeros(shape, np.float32), reasons)
-
-    def rows(self, batch: int) -> slice:
-        """The windows of a batch."""
-        return slice(self.block.rows[batch], self.block.rows[batch + 1])
+        rows = [slice(start, stop) for start, stop in pairwise(block.rows)]
+        return cls(block, targets, loss.prepare(targets.y), widths, margins, np.zeros(shape, np.float32), reasons, rows)
 
     def reject(self, rows: slice, which: npt.NDArray[np.bool_], reason: Reject) -> None:
         """Take windows `which` (b,) of a batch out: predicted without features, not learned."""
@@ -57,24 +56,24 @@ class Work:
         self.block.reject(unfit)
 
     def keep(self, rows: slice, width: int, margins: F32Array, delta: F32Array) -> None:
-        """Note margins and gradients of a batch."""
-        if self.margins.ndim == 1:
-            self.margins[rows] = margins
-        else:
-            self.margins[rows, :width] = margins
-            self.deltas[rows, :width] = delta
+        """Note margins and gradients of a batch with several outputs."""
+        self.margins[rows, :width] = margins
+        self.deltas[rows, :width] = delta
 
     def finish(self, loss: Loss) -> Learned:
         """Turn margins into predictions and losses."""
         n = len(self.block)
         margins, deltas = self.margins.reshape(n, -1), self.deltas.reshape(n, -1)
         rejected = self.reasons != Reject.NONE
-        known = np.where(np.isneginf(margins), margins, finite(margins))
-        losses = loss.value(known, self.targets.y)
-        losses[rejected] = np.nan
-        norms = np.sqrt((deltas * deltas).sum(axis=1) * self.block.norms)
-        norms[rejected] = 0
-        return Learned(loss.predict(known), losses, self.reasons, norms)
+        if self.block.has_unfit:
+            margins = np.where(np.isneginf(margins), margins, finite(margins))
+        losses = loss.value(margins, self.targets.y)
+        squares = np.einsum("ij,ij->i", deltas, deltas) if deltas.shape[1] > 1 else deltas[:, 0] * deltas[:, 0]
+        norms = np.sqrt(squares * self.block.norms)
+        if self.block.has_unfit:
+            losses[rejected] = np.nan
+            norms[rejected] = 0
+        return Learned(loss.predict(margins), losses, self.reasons, norms)
 
 
 def joined(parts: Sequence[Learned], outputs: int) -> Learned:
@@ -82,10 +81,14 @@ def joined(parts: Sequence[Learned], outputs: int) -> Learned:
     if not parts:
         none = np.zeros(0, np.float32)
         return Learned(np.zeros((0, outputs), np.float32), np.zeros(0), np.zeros(0, np.uint8), none)
-    wide = [np.pad(part.predictions, ((0, 0), (0, outputs - part.predictions.shape[1]))) for part in parts]
     return Learned(
-        np.concatenate(wide),
+        np.concatenate([_widened(part.predictions, outputs) for part in parts]),
         np.concatenate([part.losses for part in parts]),
         np.concatenate([part.reasons for part in parts]),
         np.concatenate([part.gradient_norms for part in parts]),
     )
+
+
+def _widened(predictions: F32Array, outputs: int) -> F32Array:
+    missing = outputs - predictions.shape[1]
+    return np.pad(predictions, ((0, 0), (0, missing))) if missing else predictions
