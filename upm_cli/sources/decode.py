@@ -37,7 +37,7 @@ class RowColumns:
         """Append the window or ground truth in `line`. Raises Refusal, and then nothing was appended."""
         if len(line) > MAX_LINE_BYTES:
             raise Refusal(f"the line is longer than {MAX_LINE_BYTES} bytes")
-        event = _parse(line)
+        event = parse_line(line)
         if type(event) is not dict:
             raise Refusal("the line is not a JSON object")
         strings = self.add_object(event)
@@ -123,7 +123,8 @@ def kept_of(line: bytes) -> bytes:
     return line[:KEPT_OF_LONG_LINE] if len(line) > MAX_LINE_BYTES else line
 
 
-def _parse(line: bytes) -> Any:
+def parse_line(line: bytes) -> Any:
+    """Return the JSON value of `line`. Raises Refusal."""
     try:
         return _decode(line)
     except UnicodeDecodeError as exc:

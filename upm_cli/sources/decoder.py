@@ -7,11 +7,11 @@ import numpy as np
 from upm_cli.core.window import Strings, U32Array, WindowBatch
 from upm_cli.sources.base import Chunk, Decoded, Reject
 from upm_cli.sources.csvrows import decode_csv
-from upm_cli.sources.decode import Collected, decode_lines
+from upm_cli.sources.decode import Collected
+from upm_cli.sources.fastjson import LineReader
 from upm_cli.sources.features import name_text
 from upm_cli.sources.names import DEFAULT_CAPACITY, SeenNames
 from upm_cli.sources.parquet import decode_parquet
-from upm_cli.sources.split import split_lines
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -24,6 +24,7 @@ class Decoder:
 
     def __init__(self, known: U32Array | None = None, max_names: int = DEFAULT_CAPACITY) -> None:
         self._seen = SeenNames(known, max_names)
+        self._lines = LineReader(self._seen)
 
     @property
     def dropped_names(self) -> int:
@@ -41,8 +42,7 @@ class Decoder:
         """Decode whole JSON lines that begin at `offset` of their source."""
         if offset == 0 and data.startswith(_BOM):
             data, offset = data[len(_BOM) :], len(_BOM)
-        lines = split_lines(data, offset)
-        return self._told(decode_lines(lines), len(lines))
+        return self._lines.decode(data, offset)
 
     def _told(self, rows: Collected, count: int) -> Decoded:
         fresh = self._seen.unseen(rows.hashes)

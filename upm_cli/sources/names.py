@@ -42,6 +42,8 @@ class SeenNames:
         left = index.take(missed)
         fresh = self._high.take(left >> self._shift) != left
         missed, left = missed[fresh], left[fresh]
+        if not left.size:
+            return missed
         fresh = ~_contains(self._overflow, left)
         new, first = np.unique(left[fresh], return_index=True)
         room = self.capacity - self._count

@@ -1,0 +1,104 @@
+"""Lines with as many quotation marks each, and columns of places in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from upm_cli.core.hashing import U64Array
+from upm_cli.core.window import I64Array, Strings
+from upm_cli.sources.base import MAX_LINE_BYTES
+from upm_cli.sources.block import BACKSLASH, NEWLINE, Block, BoolArray
+from upm_cli.sources.skeleton import LINE_END, Fixed, Skeleton
+
+Columns = slice | I64Array
+
+
+@dataclass(slots=True)
+class Frame:
+    """n lines: `marks` (n, m) where their quotation marks are, `starts` and `ends` (the newline) of each."""
+
+    marks: I64Array
+    starts: I64Array
+    ends: I64Array
+
+    def take(self, rows: I64Array) -> "Frame":
+        return Frame(self.marks[rows], self.starts[rows], self.ends[rows])
+
+
+def frame_whole(block: Block, shape: Skeleton) -> Frame | None:
+    """Return all lines of `block` as a frame if, judged by counts and line ends, all can have this shape."""
+    count, odd = divmod(block.quotes.size, shape.marks)
+    if odd or not count or count != block.controls or not block.plain or block.data.size > MAX_LINE_BYTES:
+        return None
+    if block.find(bytes([BACKSLASH])):
+        return None
+    marks = block.quotes.reshape(count, shape.marks)
+    starts = marks[:, 0] - shape.lead
+    ends = np.append(starts[1:], block.data.size) - 1
+    if starts[0] != 0 or (ends < 0).any() or (block.data.take(ends) != NEWLINE).any():
+        return None
+    return Frame(marks, starts, ends)
+
+
+class Places:
+    """Bytes of a line told as (quotation mark, bytes after it); the same ones in every line of a frame."""
+
+    def __init__(self, places: Sequence[tuple[int, int]]) -> None:
+        self._ends = [at for at, (mark, _) in enumerate(places) if mark == LINE_END]
+        self._marks = as_columns([0 if mark == LINE_END else mark for mark, _ in places])
+        self._deltas = np.array([delta for _, delta in places], np.int64)
+
+    def of(self, frame: Frame) -> I64Array:
+        """Return where these bytes are in every line of `frame`, (n, k)."""
+        if isinstance(self._marks, slice):
+            at = frame.marks[:, self._marks] + self._deltas
+        else:
+            at = frame.marks.take(self._marks, axis=1)
+            at += self._deltas
+        for column in self._ends:
+            np.add(frame.ends, self._deltas[column], out=at[:, column])
+        return at
+
+
+class Comparer:
+    """Compares bytes that must be the same in every line; `width` (a multiple of 8) are loaded at each place."""
+
+    def __init__(self, pieces: Sequence[Fixed], width: int) -> None:
+        self._width = width
+        self._places = Places([(piece.mark, piece.delta) for piece in pieces])
+        self._expected = _words([piece.text for piece in pieces], width)
+        self._mask = _words([b"\xff" * len(piece.text) for piece in pieces], width)
+
+    def same(self, block: Block, frame: Frame) -> BoolArray:
+        """Return for every line of `frame` whether all bytes are as expected."""
+        if not self._expected.size:
+            return np.ones(frame.ends.size, bool)
+        at = self._places.of(frame)
+        if at[0].min() < 0 or at[-1].max() >= block.data.size:
+            np.clip(at, 0, block.data.size - 1, out=at)
+        words = block.loads(self._width)[at].view(np.uint64)
+        words &= self._mask
+        same = words == self._expected
+        return np.ones(at.shape[0], bool) if same.all() else same.all(axis=1)
+
+
+def as_columns(numbers: Sequence[int]) -> Columns:
+    """Return a list of columns as a slice if it is one: NumPy is much faster with these."""
+    steps = set(np.diff(numbers).tolist())
+    if len(numbers) > 1 and len(steps) == 1 and (step := steps.pop()) > 0:
+        return slice(numbers[0], numbers[-1] + 1, step)
+    return np.array(numbers, np.int64)
+
+
+def copy_spans(block: Block, starts: I64Array, ends: I64Array) -> Strings:
+    """Copy text out of `block`."""
+    lengths = ends - starts
+    width = int(lengths[0]) if lengths.size else 0
+    if not 0 < width <= 32 or (lengths != width).any():
+        return Strings.from_spans(block.data, starts, lengths)
+    return Strings(np.arange(lengths.size + 1, dtype=np.int64) * width, block.loads(width)[starts].view(np.uint8))
+
+
+def _words(texts: Sequence[bytes], width: int) -> U64Array:
+    return np.frombuffer(b"".join(text.ljust(width, b"\0") for text in texts), np.uint64)
