@@ -18,6 +18,7 @@ from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Mode, Rin
 from upm_cli.core.window import Strings
 from upm_cli.errors import IntegrityError, NotFoundError
 from upm_cli.ops.drift import Judged, Memory, judge_new
+from upm_cli.ops.trainers import remove
 from upm_cli.store import activations, drift, log, monitors, outbox, segments, snapshots, trainers
 from upm_cli.store.session import Store
 from upm_cli.telemetry.points import Recorder
@@ -345,6 +346,18 @@ def test_a_memory_that_is_behind_is_not_trusted(tmp_path: Path) -> None:
     commit(store, make_table(120, 1, GOOD))
     judge(store, memory=memory)
     assert [window.n for window in windows(store)] == [120, 60]
+
+
+def test_a_trainer_that_was_removed_and_added_again_is_judged_from_its_first_comparison(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    commit(store, make_table(0, 0, GOOD), make_table(60, 1, GOOD))
+    judge(store)
+    remove(store, "main", actor="me", reason="again")
+    assert windows(store) == []
+    with store.write() as tx:
+        trainers.put(tx, Trainer(name="main", stream="main"))
+    commit(store, make_table(0, 0, BAD), make_table(60, 1, GOOD))
+    assert [(window.first_seq, window.verdict) for window in judge(store).closed] == [(0, "fail")]
 
 
 def plain(rows: list[DriftWindow]) -> list[dict[str, Any]]:

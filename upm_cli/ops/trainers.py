@@ -9,7 +9,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
-from upm_cli.store import activations, lease, snapshots, streams, trainers
+from upm_cli.store import activations, drift, lease, snapshots, streams, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -89,7 +89,7 @@ def set_desired(
 
 
 def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool = False) -> dict[str, Any]:
-    """Forget a trainer and its snapshots; its event log, the ledger and its incidents stay.
+    """Forget a trainer, its snapshots and its drift windows; its event log, the ledger and its incidents stay.
 
     Raises RefusedError while it serves tenants, BusyError while it is being trained.
     """
@@ -104,6 +104,7 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         _refuse_serving(tx, name)
         for snapshot in snapshots.list_for(tx, name):
             snapshots.remove(tx, name, snapshot.version)
+        drift.forget(tx, name)
         trainers.remove(tx, name)
         tx.ledger("trainer.remove", name, reason=reason, snapshots=count)
     return plan

@@ -1,6 +1,7 @@
 """Drift windows: the verdicts of a trainer's monitor."""
 
 from upm_cli.core.records import DriftWindow
+from upm_cli.store import segments
 from upm_cli.store.rows import codec, instant
 from upm_cli.store.unit import Reader, Tx
 
@@ -20,3 +21,10 @@ def newest(r: Reader, trainer: str, limit: int) -> list[DriftWindow]:
     """Return the last `limit` windows in the order of the log, newest first."""
     rows = r.query("drift.newest", trainer=trainer, limit=limit)
     return [codec(DriftWindow).decode(row) for row in rows]
+
+
+def forget(tx: Tx, trainer: str) -> None:
+    """Forget everything that was judged of a trainer, and what it was judged by."""
+    tx.execute("drift.forget", trainer=trainer)
+    tx.execute("monitors.forget", trainer=trainer)
+    segments.remove(tx, segments.list_for(tx, "comparisons", trainer))

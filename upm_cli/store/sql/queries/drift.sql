@@ -19,3 +19,6 @@ INSERT INTO drift_windows (
 
 -- name: newest
 SELECT * FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC LIMIT $limit;
+
+-- name: forget
+DELETE FROM drift_windows WHERE trainer = $trainer;

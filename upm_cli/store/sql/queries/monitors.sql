@@ -12,3 +12,6 @@ INSERT INTO monitors (
 ) VALUES (
     $trainer, $position, $state_digest, $compared, $fence, $updated_at
 );
+
+-- name: forget
+DELETE FROM monitors WHERE trainer = $trainer;
