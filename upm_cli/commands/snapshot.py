@@ -15,7 +15,7 @@ from upm_cli.ids import iso
 
 if TYPE_CHECKING:
     from upm_cli.core.records import Snapshot
-    from upm_cli.ops.snapshots import Created
+    from upm_cli.ops.take import Taken
 
 NoteOption = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="A remark kept with the snapshot.")]
 
@@ -61,10 +61,10 @@ def create(ctx: Context, trainer: TrainerArg = None, note: NoteOption = None) ->
 
 
 def _create(ctx: Context, given: str | None, note: str | None) -> None:
-    from upm_cli.ops import snapshots
+    from upm_cli.ops.take import take as take_one
 
     name = ctx.trainer_name(given)
-    made = snapshots.create(
+    made = take_one(
         ctx.store,
         ctx.clock,
         ctx.settings,
@@ -82,7 +82,7 @@ def _create(ctx: Context, given: str | None, note: str | None) -> None:
     emit(ctx, payload, text=_said(name, made))
 
 
-def _said(name: str, made: "Created | None") -> str:
+def _said(name: str, made: "Taken | None") -> str:
     if made is None:
         return f"would take a snapshot of {name}"
     shot = made.snapshot
@@ -285,11 +285,9 @@ def gc(
     count = sum(len(row) for row in done.deleted.values())
     verb = "would delete" if ctx.change.dry_run else "deleted"
     text = f"{verb} {count:,} snapshots and {done.orphans:,} files ({done.freed_bytes:,} bytes)"
-    for row in rows:
-        text += f"\n{row['trainer']}: kept {row['kept']}"
-        text += "".join(
-            f"\n  v{version} stays: {why}" for version, why in sorted(done.protected[row["trainer"]].items())
-        )
+    for name in names:
+        text += f"\n{name}: kept {done.kept[name]}"
+        text += "".join(f"\n  v{version} stays: {why}" for version, why in sorted(done.protected[name].items()))
     payload = {
         "trainers": rows,
         "files": done.orphans,

@@ -16,17 +16,16 @@ from upm_cli.clock import Clock
 from upm_cli.core import snapshot as codec
 from upm_cli.core.records import Ring, Snapshot, Trainer
 from upm_cli.core.versions import parent_version, resolve_version, snapshot_id
-from upm_cli.errors import BusyError, IntegrityError, NotFoundError
+from upm_cli.errors import IntegrityError
 from upm_cli.ids import iso
 from upm_cli.store import activations, blobs, snapshots, trainers
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
-    from upm_cli.store.session import Reader, Store, Tx
+    from upm_cli.store.session import Reader, Tx
 
 HASH: Final = "upm-64"  # docs/reference/hash.md
-_TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +34,6 @@ class Prepared:
 
     row: Snapshot
     data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """A snapshot, and whether it was made just now; if not, nothing was learned since it was made."""
-
-    snapshot: Snapshot
-    is_new: bool
 
 
 def prepare(
@@ -173,77 +164,6 @@ def measure(recorder: Recorder, row: Snapshot) -> None:
     about = {"trainer_id": row.trainer}
     size = {"version": row.version, "size_bytes": row.size_bytes}
     recorder.record("upm.trainer.snapshot", {"snapshot_id": snapshot_id(row.trainer, row.version), **size}, about)
-
-
-def create(
-    store: "Store",
-    clock: Clock,
-    settings: "Settings",
-    name: str,
-    *,
-    actor: str,
-    reason: str = "",
-    note: str | None = None,
-    dry_run: bool = False,
-) -> Created | None:
-    """Take a snapshot of what the trainer has committed, whether it is being trained now or not.
-
-    Returns the snapshot there is when nothing was learned since it was made, and None for a dry run that would make
-    one. Raises NotFoundError for an unknown trainer or one that has learned nothing.
-    """
-    for _ in range(_TRIES):
-        with store.read() as reader:
-            trainer = trainers.get(reader, name)
-            same = standing_on(trainer, snapshots.list_for(reader, name))
-        if same is not None:
-            return Created(snapshot=same, is_new=False)
-        if trainer.checkpoint_digest is None:
-            raise NotFoundError(
-                f"trainer {name} has learned nothing yet", hint=f"upm train {name} --source FILE", code="UPM-E045"
-            )
-        if dry_run:
-            return None
-        from upm_cli.ops import training
-
-        digest = trainer.checkpoint_digest
-        try:
-            fold = training.load_checkpoint(store, trainer)
-        except NotFoundError:
-            with store.read() as reader:
-                if trainers.get(reader, name).checkpoint_digest == digest:
-                    raise
-            continue  # the trainer has committed the next one and dropped this
-        if fold is None:
-            continue
-        prepared = prepare(
-            store.home,
-            clock,
-            settings,
-            trainer,
-            *training.snapshot_parts(fold),
-            checkpoint_digest=digest,
-            note=note,
-        )
-        with store.write(actor=actor) as tx:
-            now = trainers.get(tx, name)
-            if now.checkpoint_digest == digest:
-                row, now = register(tx, store.home, now, prepared)
-                trainers.put(tx, now)
-                tx.ledger("snapshot.create", snapshot_id(name, row.version), digest=row.digest, reason=reason)
-                return Created(snapshot=row, is_new=True)
-    raise BusyError(
-        f"trainer {name} commits faster than a snapshot of it is taken; tried {_TRIES} times",
-        hint=f"lower trainer_worker.snapshot_interval, or upm pause {name} first",
-        code="UPM-E074",
-    )
-
-
-def standing_on(trainer: Trainer, rows: list[Snapshot]) -> Snapshot | None:
-    """Return the newest snapshot of exactly the state the trainer has committed, or None."""
-    if trainer.checkpoint_digest is None:
-        return None
-    same = [row for row in rows if row.checkpoint_digest == trainer.checkpoint_digest]
-    return same[-1] if same else None
 
 
 def find(reader: "Reader", name: str, word: str, ring: Ring | None = None) -> Snapshot:
