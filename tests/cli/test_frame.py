@@ -22,8 +22,9 @@ from upm_cli.commands._diagnostics import Diagnostics
 from upm_cli.commands._output import Column, Table, emit, plain
 from upm_cli.commands._reference import cli_reference, walk
 from upm_cli.commands._text import cell, visible
-from upm_cli.errors import UsageError
+from upm_cli.errors import NotFoundError, UsageError
 from upm_cli.exit_codes import ExitCode
+from upm_cli.ops.project import init_project
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"duckdb", "numpy", "pyarrow", "textual", "pydantic", "rich", "yaml"}
@@ -308,6 +309,15 @@ def test_completion_knows_commands_and_options() -> None:
         assert process("-m", "upm_cli", env=asked).stdout.split() == [expected]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_line_names_its_shell(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    code, out, err = run(capsys, "completion", "show", shell)
+    assert code == 0
+    assert f"_UPM_COMPLETE=source_{shell} upm" in out
+    assert "put it into ~/" in err
+    assert run(capsys, "completion", "show", "tcsh")[0] == 2
+
+
 # What commands build on
 
 
@@ -463,3 +473,26 @@ def test_quiet_silences_notes_and_verbose_adds_details() -> None:
     assert told(quiet=True) == error
     assert told(verbose=1) == f"news\ndebug: detail\n{error}"
     assert told(verbose=2) == f"news\ndebug: detail\ndebug: more\n{error}"
+
+
+def test_the_trainer_may_be_left_out_when_there_is_only_one(tmp_path: Path) -> None:
+    init_project(tmp_path, StoppedClock())
+    ctx = context(project=tmp_path)
+    assert ctx.trainer_name(None) == "default"
+    assert ctx.trainer_name("default") == "default"
+    with pytest.raises(NotFoundError, match=r"no trainer 'defalt'\. Did you mean 'default'\?"):
+        ctx.trainer_name("defalt")
+
+    (tmp_path / "upm.yaml").write_text("supervisor: {default_trainers: [{name: eu}, {name: us}]}")
+    several = context(project=tmp_path)
+    assert several.trainer_name("us") == "us"
+    with pytest.raises(UsageError, match="There are 2: eu, us"):
+        several.trainer_name(None)
+
+    (tmp_path / "upm.yaml").write_text("supervisor: {default_trainers: []}")
+    none = context(project=tmp_path)
+    with pytest.raises(UsageError, match="There are 0: none") as caught:
+        none.trainer_name(None)
+    assert caught.value.hint == "upm trainer add NAME"
+    for one in (ctx, several, none):
+        one.close()

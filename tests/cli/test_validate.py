@@ -10,11 +10,13 @@ import pytest
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
 from upm_cli.core import quantile, scores
+from upm_cli.core.records import Mode, Snapshot, Trainer
 from upm_cli.core.replay import Released, ReplayBuffer
 from upm_cli.core.window import WindowBatch
 from upm_cli.ops import known_answers
 from upm_cli.ops.project import init_project
-from upm_cli.store import fsio, lease, runfiles
+from upm_cli.store import blobs, fsio, lease, runfiles, snapshots, trainers
+from upm_cli.store.session import Store
 
 NAMES = [
     "feature_flag",
@@ -226,10 +228,39 @@ def test_wrong_order_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_compression_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from upm_cli.store import blobs
-
     assert known_answers.compression() == []
     monkeypatch.setattr(blobs, "get", lambda home, digest: b"other bytes")
     wrong = known_answers.compression()
     assert "zstd gives back other bytes" in wrong
     assert "gzip: a flipped bit goes unnoticed" in wrong
+
+
+def test_a_registered_file_that_is_missing_or_cut_is_reported(
+    capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    home = project / ".upm"
+    blob = blobs.put(home, b"weights" * 1000, "gzip")
+    snapshot = Snapshot(
+        trainer="default",
+        version=1,
+        mode=Mode.SHADOW,
+        digest=blob.digest,
+        file_digest=blob.file_digest,
+        codec=blob.codec,
+        path=blob.path,
+        size_bytes=blob.size_bytes,
+        raw_bytes=blob.raw_bytes,
+    )
+    store = Store(home, SystemClock())
+    with store.write(actor="test") as tx:
+        trainers.put(tx, Trainer(name="default", stream="default"))
+        snapshots.put(tx, snapshot)
+    store.close()
+    assert failed(validate(capsys)[1]) == []
+    stored = home / blob.path
+    stored.write_bytes(stored.read_bytes()[:-1])
+    _, checks = validate(capsys)
+    assert failed(checks) == ["state_tables"]
+    assert blob.path in checks["state_tables"]["detail"]
+    stored.unlink()
+    assert failed(validate(capsys)[1]) == ["state_tables"]
