@@ -348,6 +348,15 @@ def test_a_memory_that_is_behind_is_not_trusted(tmp_path: Path) -> None:
     assert [window.n for window in windows(store)] == [120, 60]
 
 
+def test_only_the_newest_windows_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upm_cli.ops.drift.KEEP_WINDOWS", 3)
+    store = make_store(tmp_path)
+    for hour in range(6):
+        commit(store, make_table(60 * hour, hour, GOOD))
+        judge(store)
+    assert [window.first_seq for window in windows(store)] == [180, 240, 300]
+
+
 def test_a_trainer_that_was_removed_and_added_again_is_judged_from_its_first_comparison(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     commit(store, make_table(0, 0, GOOD), make_table(60, 1, GOOD))

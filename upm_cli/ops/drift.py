@@ -22,6 +22,7 @@ from upm_cli.telemetry.points import Recorder
 
 ROWS_AT_ONCE = 1_000_000  # comparisons of one unit of work; the next call takes the next ones
 WINDOWS_AT_ONCE = 200  # closed windows of one commit
+KEEP_WINDOWS = 10_000  # more than a year of hours
 ACTOR = "drift-monitor"
 
 
@@ -173,6 +174,8 @@ def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder
         quarantined = [quarantine.begin(tx, clock, row) for row in changed if _begins_quarantine(row, known)]
         if changed:
             quarantine.extend(tx, monitor.trainer)
+        if found.closed:
+            drift.prune(tx, monitor.trainer, KEEP_WINDOWS)
         _tell_trainer(tx, clock, monitor.trainer, changed)
         if found.compared:
             compared = monitor.compared + found.compared

@@ -28,3 +28,8 @@ def forget(tx: Tx, trainer: str) -> None:
     tx.execute("drift.forget", trainer=trainer)
     tx.execute("monitors.forget", trainer=trainer)
     segments.remove(tx, segments.list_for(tx, "comparisons", trainer))
+
+
+def prune(tx: Tx, trainer: str, keep: int) -> None:
+    """Drop all but the newest `keep` windows, so that the control state stays small; comparisons stay."""
+    tx.execute("drift.prune", trainer=trainer, keep=keep)

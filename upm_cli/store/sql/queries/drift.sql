@@ -22,3 +22,8 @@ SELECT * FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC LIM
 
 -- name: forget
 DELETE FROM drift_windows WHERE trainer = $trainer;
+
+-- name: prune
+DELETE FROM drift_windows WHERE trainer = $trainer AND first_seq <= (
+    SELECT first_seq FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC OFFSET $keep LIMIT 1
+);
