@@ -16,16 +16,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import upm_cli.ops
 from upm_cli.config.schema import Features, Settings, SnapshotManagerSettings
 from upm_cli.core.event import EVENTS
 from upm_cli.core.gates import Candidate, GateResult
 from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, Snapshot, SnapshotStatus, Trainer
 from upm_cli.core.retention import DAY_MS, RetentionPolicy
 from upm_cli.errors import BusyError, IntegrityError, NotFoundError, RefusedError, StorageError, UsageError
-from upm_cli.ops import keeping
+from upm_cli.ops import keeping, telemetry
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.activate import activate
 from upm_cli.ops.rollback import rollback
+from upm_cli.ops.take import take
 from upm_cli.store import (
     activations,
     blobs,
@@ -205,6 +207,88 @@ def test_a_number_taken_in_between_makes_the_worker_renumber_its_snapshot(world:
         trainers.put(tx, moved)
     assert (row.version, row.parent, world.trainer.last_version) == (2, 1, 2)
     assert snapshot_ops.load(world.home, world.rows()[2])[1]["version"] == 2
+
+
+class Training:
+    """Stands for `ops.training`: a fold is the digest of its checkpoint. `meanwhile` runs while one is loaded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+        monkeypatch.setitem(sys.modules, "upm_cli.ops.training", self)  # type: ignore[arg-type]
+        monkeypatch.setattr(upm_cli.ops, "training", self, raising=False)
+
+    def load_checkpoint(self, store: Store, trainer: Trainer) -> str:
+        blobs.get(store.home, trainer.checkpoint_digest or "")
+        self.meanwhile()
+        return f"{trainer.checkpoint_digest} {trainer.log_position}"
+
+    def snapshot_parts(self, fold: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        digest, position = fold.split()
+        log = {"first_seq": 0, "last_seq": int(position) - 1}
+        return {"w": np.ones(3)}, {"log": log, "windows": int(position), "metrics": {}, "of": digest}
+
+
+def commit_without_snapshot(world: World, windows: int = 10) -> str:
+    """Let the trainer learn and commit, as it does between snapshots; its former checkpoint is dropped."""
+    trainer = world.trainer
+    end = trainer.log_position + windows
+    checkpoint = blobs.put(world.home, f"checkpoint at {end}".encode())
+    with world.store.write() as tx:
+        trainers.put(tx, replace(trainer, log_position=end, checkpoint_digest=checkpoint.digest))
+    return checkpoint.digest
+
+
+def take_one(world: World) -> Any:
+    return take(world.store, world.clock, world.settings, "main", actor="ada", note="by hand")
+
+
+def test_a_snapshot_on_demand_is_of_what_is_committed_and_on_the_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Training(monkeypatch)
+    world.learn(100)
+    digest = commit_without_snapshot(world, 30)
+    taken = take_one(world)
+    row = world.rows()[2]
+    assert (taken.is_new, taken.snapshot) == (True, row)
+    assert (row.checkpoint_digest, row.manifest["of"], row.note) == (digest, digest, "by hand")
+    assert (row.parent, row.first_seq, row.last_seq, world.trainer.last_version) == (1, 100, 129, 2)
+    assert ledger.read(world.home)[-1]["action"] == "snapshot.create"
+    (point,) = telemetry.read(world.home)
+    assert (point.name, point.measurements["version"]) == ("upm.trainer.snapshot", 2)
+    again = take_one(world)
+    assert (again.is_new, again.snapshot) == (False, row)
+
+
+def test_a_snapshot_on_demand_is_tried_again_when_the_trainer_commits_in_between(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [commit_without_snapshot(world)]
+
+    def meanwhile() -> None:
+        if len(digests) < 3:
+            digests.append(commit_without_snapshot(world))
+
+    Training(monkeypatch, meanwhile)
+    taken = take_one(world)
+    assert taken.snapshot.checkpoint_digest == digests[-1]
+    assert (taken.snapshot.windows, list(world.rows())) == (30, [1])
+
+
+def test_a_trainer_that_never_stands_still_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_without_snapshot(world)
+    Training(monkeypatch, lambda: commit_without_snapshot(world))
+    with pytest.raises(BusyError, match="commits faster"):
+        take_one(world)
+    assert world.rows() == {}
+
+
+def test_a_missing_checkpoint_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = commit_without_snapshot(world)
+    next(world.home.glob(f"blobs/sha256/*/{digest}.*")).unlink()
+    Training(monkeypatch)
+    with pytest.raises(NotFoundError, match=digest):
+        take_one(world)
 
 
 # --- activation --------------------------------------------------------------------------------------------------
