@@ -122,6 +122,16 @@ class ReplayBufferSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """How much input is worked on at once. Fixed amounts of input, not of time, so that a log can be made again."""
+
+    chunk_bytes: int = setting(1 << 20, "Input decoded at once, in bytes.", at_least=4096, at_most=1 << 30)
+    commit_bytes: int = setting(
+        96 << 20, "Input committed at once, in bytes: what a killed worker reads again.", at_least=4096, at_most=1 << 40
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManagerSettings:
     """How snapshots are kept."""
 
@@ -208,6 +218,7 @@ class Settings:
     trainer_worker: TrainerWorkerSettings = field(default_factory=TrainerWorkerSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     replay_buffer: ReplayBufferSettings = field(default_factory=ReplayBufferSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
     snapshot_manager: SnapshotManagerSettings = field(default_factory=SnapshotManagerSettings)
     drift_monitor: DriftMonitorSettings = field(default_factory=DriftMonitorSettings)
     adapter_sync: AdapterSyncSettings = field(default_factory=AdapterSyncSettings)

@@ -45,6 +45,12 @@ class Comparisons:
         cut: list[Any] = [c.slice(start, stop) if isinstance(c, Strings) else c[start:stop] for c in columns]
         return type(self)(*cut)
 
+    def take(self, rows: I64Array) -> Self:
+        """Return a copy of `rows`, in that order."""
+        columns = (getattr(self, name) for name in self.__slots__)
+        picked: list[Any] = [c.take(rows) if isinstance(c, Strings) else c[rows] for c in columns]
+        return type(self)(*picked)
+
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         if not parts:

@@ -49,6 +49,12 @@ def remove(path: Path, now_ms: int, *, at_once: bool = False) -> int:
     return size
 
 
+def discard(home: Path, digest: str, now_ms: int) -> None:
+    """Remove the blob `digest` at once; the caller has seen, after its commit, that no row refers to it."""
+    for path in (home / BLOBS / digest[:2]).glob(f"{digest}.*"):
+        remove(path, now_ms, at_once=True)
+
+
 def _age_ms(path: Path, now_ms: int) -> int:
     try:
         return now_ms - path.stat().st_mtime_ns // 1_000_000

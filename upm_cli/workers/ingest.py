@@ -14,9 +14,7 @@ from upm_cli.sources.follow import Follow
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
 
-CHUNK_BYTES = 4 << 20  # decoded at once
-COMMIT_BYTES = 96 << 20  # committed at once; a fixed amount of input, so that the log is the same every time
-LIVE_COMMIT_S = 1.0  # and when following, at least this often
+LIVE_COMMIT_S = 1.0  # when following, commit at least this often
 POLL_S = 0.1
 
 
@@ -49,6 +47,7 @@ class _Loop:
 
     def __init__(self, worker: Worker, session: IngestSession, stream: str) -> None:
         self._worker, self._session, self._stream = worker, session, stream
+        self._limits = worker.settings.ingest
         self._decoder = Decoder(session.known_names())
         self._uncommitted = 0
         self._windows = 0
@@ -65,10 +64,10 @@ class _Loop:
         known = {position.key: position for position in self._session.positions()}
         self._expected_bytes = sum(_left(source.path, known.get(source.key)) for source in sources)
         for source in sources:
-            for chunk in source.chunks(known.get(source.key), CHUNK_BYTES, final=True):
+            for chunk in source.chunks(known.get(source.key), self._limits.chunk_bytes, final=True):
                 self._session.take(self._decoder.decode(chunk), chunk)
                 self._count(len(chunk.data))
-                if self._uncommitted >= COMMIT_BYTES:
+                if self._is_due:
                     self._commit()
                 if self._worker.stop:
                     self._commit()
@@ -81,11 +80,14 @@ class _Loop:
         clock = self._worker.clock
         committed_s = arrived_s = clock.monotonic_s()
         while not self._worker.stop and not following.ended:
-            for chunk in following.poll(self._session.positions(), CHUNK_BYTES):
+            for chunk in following.poll(self._session.positions(), self._limits.chunk_bytes):
                 self._session.take(self._decoder.decode(chunk), chunk)
                 arrived_s = clock.monotonic_s()
                 self._count(len(chunk.data))
-                if self._worker.stop or self._uncommitted >= COMMIT_BYTES:
+                if self._is_due:
+                    self._commit()
+                    committed_s = arrived_s
+                if self._worker.stop:
                     break
             now_s = clock.monotonic_s()
             if self._session.pending and not self._session.dirty:
@@ -106,6 +108,15 @@ class _Loop:
         self._worker.tell(
             state, self._windows, force=force, stream=self._stream, expected=expected, buffer=self._session.pending
         )
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether to commit now: a stream doubles with each commit until `commit_bytes` is the smaller step.
+
+        So a short input still gets several commits, and with them snapshots to go back to, and a long one few.
+        """
+        before = self._session.stream.read
+        return self._session.windows_read - before >= before or self._uncommitted >= self._limits.commit_bytes
 
     def _count(self, size: int) -> None:
         self._bytes += size

@@ -1,0 +1,367 @@
+"""Training as units of work: read the log where it goes on, fold, commit checkpoint, comparisons and snapshots at once.
+
+A commit is files first, rows second, fenced: if the trainer was rolled back or taken over meanwhile, nothing of it
+is written and `SupersededError` tells the worker to start again from what is in the state.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from upm_cli.clock import Clock
+from upm_cli.core import snapshot as codec
+from upm_cli.core.comparisons import Comparisons
+from upm_cli.core.learning import LearnerSpec
+from upm_cli.core.learning.labels import LabelCodec, TaskVote
+from upm_cli.core.records import Segment, Snapshot, Trainer, TrainerStatus
+from upm_cli.core.training import Fold, Refused, Tally
+from upm_cli.core.window import WindowBatch
+from upm_cli.errors import IntegrityError
+from upm_cli.ops import snapshots as snapshot_ops
+from upm_cli.store import blobs, collect, log, rejects, segmentfiles, segments, trainers
+from upm_cli.telemetry.points import Recorder
+
+if TYPE_CHECKING:
+    from upm_cli.config.schema import Settings
+    from upm_cli.store.session import Store
+
+
+class SupersededError(Exception):
+    """Somebody else moved the trainer (rollback, takeover): what was not committed is void."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What has been learned and not committed."""
+
+    comparisons: list[Comparisons] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    snapshots: list[snapshot_ops.Prepared] = field(default_factory=list)
+    windows: int = 0
+    loss_sum: float = 0.0
+    started_s: float = 0.0
+
+
+class TrainingSession:
+    """One worker's hold on one trainer: the fold in memory, and what of it is committed."""
+
+    def __init__(
+        self,
+        store: "Store",
+        clock: Clock,
+        settings: "Settings",
+        trainer: Trainer,
+        fold: Fold | None,
+        recorder: Recorder,
+    ) -> None:
+        self._store, self._clock, self._settings, self._recorder = store, clock, settings, recorder
+        self.trainer = trainer
+        self.fold = fold
+        self._vote = TaskVote()
+        self._voted_to = trainer.log_position
+        self._pending = _Pending(started_s=clock.monotonic_s())
+        self._token: tuple[int, int] | None = None
+        self._ahead: list[Segment] = []
+        self._snapshot_at = trainer.snapshot_at_trained
+        self._written: _Checkpoint | None = None
+        self._log_end = 0
+        self.must_commit = False
+
+    @classmethod
+    def open(
+        cls, store: "Store", clock: Clock, settings: "Settings", name: str, recorder: Recorder
+    ) -> "TrainingSession":
+        """Take the trainer over: raise its fence and load its checkpoint."""
+        with store.write(actor="trainer") as tx:
+            trainer = trainers.get(tx, name)
+            trainer = replace(
+                trainer,
+                fence=trainer.fence + 1,
+                status=TrainerStatus.TRAINING if trainer.desired == "run" else TrainerStatus.PAUSED,
+                config_digest=settings.digest(),
+                updated_at_ms=clock.now_ms(),
+            )
+            trainers.put(tx, trainer)
+        return cls(store, clock, settings, trainer, load_checkpoint(store, trainer), recorder)
+
+    @property
+    def is_paused(self) -> bool:
+        return self.trainer.desired == "pause"
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        position = self.fold.position if self.fold else self.trainer.log_position
+        return position != self.trainer.log_position or bool(self._pending.snapshots)
+
+    @property
+    def trained(self) -> int:
+        return self.fold.tally.trained if self.fold else self.trainer.trained
+
+    @property
+    def last_loss(self) -> float | None:
+        return self.fold.tally.last_loss if self.fold else self.trainer.last_loss
+
+    @property
+    def lag(self) -> int:
+        """Log rows not yet consumed, as far as is known."""
+        return max(0, self._log_end - (self.fold.position if self.fold else self.trainer.log_position))
+
+    def look(self) -> None:
+        """Read the state again if its file changed: new segments, pause and resume, a rollback."""
+        token = self._store.token()
+        if token == self._token:
+            return
+        start = self.fold.next_seq if self.fold else self._voted_to
+        with self._store.read() as reader:
+            fresh = trainers.get(reader, self.trainer.name)
+            self._ahead = segments.list_for(reader, "log", fresh.stream, from_seq=start)
+        self._token = token
+        if fresh.fence != self.trainer.fence:
+            raise SupersededError
+        self.trainer = replace(self.trainer, desired=fresh.desired, pause_reason=fresh.pause_reason)
+        if self._ahead:
+            self._log_end = self._ahead[-1].last_seq + 1
+
+    def step(self) -> bool:
+        """Consume the next segment of the log; return whether there was one. Raises SupersededError."""
+        self.look()
+        if self.is_paused or not self._ahead:
+            return False
+        segment = self._ahead.pop(0)
+        try:
+            rows = log.read(self._store.home, segment)
+        except segmentfiles.SegmentGoneError:
+            with self._store.read() as reader:
+                known = segments.list_for(reader, "log", self.trainer.stream, from_seq=segment.first_seq)
+            if segment in known:
+                raise  # it should be there: the log is damaged
+            self._token = None
+            return True  # merged into another segment meanwhile: look again
+        if self.fold is None:
+            self._decide(rows, segment)
+        else:
+            self._learn(rows.slice(self.fold.next_seq - segment.first_seq, len(rows)))
+        return True
+
+    def _decide(self, rows: WindowBatch, segment: Segment) -> None:
+        """Look at labels until the task is known; then go back and learn from the first row on."""
+        self._vote.take(rows.slice(self._voted_to - segment.first_seq, len(rows)))
+        self._voted_to = segment.last_seq + 1
+        begun = begin_fold(self._settings, self._vote, self.trainer.log_position)
+        if begun is not None:
+            self.fold = begun
+            self._token = None
+
+    def _learn(self, rows: WindowBatch) -> None:
+        assert self.fold is not None
+        before = self.fold.tally.trained, self.fold.tally.loss_sum
+        for step in self.fold.advance(rows):
+            if len(step.comparisons):
+                self._pending.comparisons.append(step.comparisons)
+            self._pending.refused += step.refused
+            interval = self._settings.trainer_worker.snapshot_interval
+            if step.cut and self.fold.tally.trained // interval > self._snapshot_at // interval:
+                self._prepare_snapshot()
+        self._pending.windows += self.fold.tally.trained - before[0]
+        self._pending.loss_sum += self.fold.tally.loss_sum - before[1]
+
+    def _prepare_snapshot(self) -> None:
+        """Write the model as it is now; it becomes a snapshot with the commit that follows at once."""
+        assert self.fold is not None
+        self._snapshot_at = self.fold.tally.trained
+        self._pending.snapshots.append(
+            snapshot_ops.prepare(
+                self._store.home,
+                self._clock,
+                self._settings,
+                self.trainer,
+                *snapshot_parts(self.fold),
+                checkpoint_digest=self._checkpoint().digest,
+                version=self.trainer.last_version + len(self._pending.snapshots) + 1,
+            )
+        )
+        self.must_commit = True
+
+    def _checkpoint(self) -> "_Checkpoint":
+        """Write the fold as it is now, unless that is written already."""
+        assert self.fold is not None
+        at = (self.fold.position, self.fold.tally.trained)
+        if self._written is None or self._written.at != at:
+            data = encode_checkpoint(self.fold)
+            digest = blobs.put(self._store.home, data, "zstd").digest
+            self._written = _Checkpoint(at, digest, weights_sha256(self.fold))
+        return self._written
+
+    def commit(self) -> None:
+        """Make everything learned so far durable: files first, then all rows at once. Raises SupersededError."""
+        if self.fold is None:
+            return
+        now = self._clock.now_ms()
+        checkpoint = self._checkpoint()
+        files = self._write_files(now)
+        with self._store.write(actor="trainer") as tx:
+            fresh = trainers.get(tx, self.trainer.name)
+            if fresh.fence != self.trainer.fence:
+                raise SupersededError
+            for segment in files:
+                segments.add(tx, segment)
+            rows = []
+            for prepared in self._pending.snapshots:
+                row, fresh = snapshot_ops.register(tx, self._store.home, fresh, prepared)
+                rows.append(row)
+            changed = self._row(fresh, checkpoint, now)
+            trainers.put(tx, changed)
+            kept = collect.referenced(tx)
+        outdated = self.trainer.checkpoint_digest
+        if outdated and outdated != checkpoint.digest and outdated not in kept:
+            collect.discard(self._store.home, outdated, now)
+        self._measure(rows, now)
+        self.trainer = changed
+        self._pending = _Pending(started_s=self._clock.monotonic_s())
+        self.must_commit = False
+
+    def close(self) -> None:
+        """Commit what is left and say that nobody trains this trainer now."""
+        try:
+            if self.dirty:
+                self.commit()
+            with self._store.write(actor="trainer") as tx:
+                fresh = trainers.get(tx, self.trainer.name)
+                status = TrainerStatus.PAUSED if fresh.desired == "pause" else TrainerStatus.IDLE
+                if fresh.fence == self.trainer.fence and fresh.status is not status:
+                    trainers.put(tx, replace(fresh, status=status, updated_at_ms=self._clock.now_ms()))
+        except SupersededError:
+            return  # rolled back while stopping: the state is already as it should be
+
+    def _write_files(self, now_ms: int) -> list[Segment]:
+        home, name = self._store.home, self.trainer.name
+        files = []
+        if self._pending.comparisons:
+            files.append(log.write_comparisons(home, name, Comparisons.concat(self._pending.comparisons), now_ms))
+        if self._pending.refused:
+            source = f"log of {self.trainer.stream}"
+            rows = [
+                {"reason": one.reason, "source": source, "offset": one.seq, "window_id": one.window_id}
+                for one in self._pending.refused
+            ]
+            first = self.trainer.dead_letter
+            owner = refused_owner(name)
+            files.append(rejects.write(home, owner, "dead", rows, first_seq=first, created_at_ms=now_ms))
+        return files
+
+    def _row(self, fresh: Trainer, checkpoint: "_Checkpoint", now_ms: int) -> Trainer:
+        assert self.fold is not None
+        tally = self.fold.tally
+        spec = self.fold.learner.spec
+        return replace(
+            fresh,
+            status=TrainerStatus.TRAINING,
+            last_window_id=tally.last_window_id or fresh.last_window_id,
+            last_window_fetched_at_ms=now_ms,
+            last_loss=tally.last_loss,
+            log_position=self.fold.position,
+            trained=tally.trained,
+            unlabelled=tally.unlabelled,
+            dead_letter=tally.dead_letter,
+            loss_sum=tally.loss_sum,
+            metrics=self.fold.metrics.report(),
+            checkpoint_digest=checkpoint.digest,
+            weights_sha256=checkpoint.weights_sha256,
+            snapshot_at_trained=self._snapshot_at,
+            learner=asdict(spec),
+            updated_at_ms=now_ms,
+        )
+
+    def _measure(self, rows: list[Snapshot], now_ms: int) -> None:
+        windows = self._pending.windows
+        about = {"trainer_id": self.trainer.name}
+        for row in rows:
+            snapshot_ops.measure(self._recorder, row)
+        if windows:
+            elapsed_ms = (self._clock.monotonic_s() - self._pending.started_s) * 1000
+            loss = self._pending.loss_sum / windows
+            measured = {"loss": loss, "duration_ms": elapsed_ms, "window_count": windows}
+            self._recorder.record("upm.trainer.update", measured, about)
+
+
+def begin_fold(settings: "Settings", vote: TaskVote, position: int) -> Fold | None:
+    """Return a fold that has learned nothing, once the labels seen say what the task is (None: not yet).
+
+    With a task in the configuration only a structured one needs labels, for the names of its outputs.
+    """
+    wanted = LearnerSpec(
+        **asdict(settings.learner),
+        learning_rate=settings.trainer_worker.learning_rate,
+        batch_size=settings.trainer_worker.batch_size,
+    )
+    if wanted.task in ("auto", "structured") and not vote.is_decided:
+        return None
+    task = vote.task() if wanted.task == "auto" else wanted.task
+    names = vote.outputs() if task == "structured" else []
+    if task == "structured" and not names:
+        return None
+    spec = wanted.resolved(task, len(names))
+    return Fold.begin(spec, LabelCodec(task, names=tuple(names), max_classes=spec.max_classes), position)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """A fold that is written: where it stood, under which digest, and the hash of its weights."""
+
+    at: tuple[int, int]
+    digest: str
+    weights_sha256: str
+
+
+def refused_owner(trainer: str) -> str:
+    """Return the name under which the windows that a trainer would not take are kept."""
+    return f"{trainer}.refused"
+
+
+def encode_checkpoint(fold: Fold) -> bytes:
+    """Return everything a trainer knows as canonical bytes; the same knowledge gives the same bytes."""
+    arrays, meta = fold.to_parts()
+    return codec.encode(arrays, {"schema_version": codec.SCHEMA_VERSION, "checkpoint": meta})
+
+
+def load_checkpoint(store: "Store", trainer: Trainer) -> Fold | None:
+    """Return the fold as the trainer committed it, or None when it has learned nothing yet.
+
+    Counts and position are those of the row: after a rollback the weights are older than the position. Raises
+    IntegrityError when the checkpoint is damaged.
+    """
+    if trainer.checkpoint_digest is None:
+        return None
+    data = blobs.get(store.home, trainer.checkpoint_digest)
+    try:
+        arrays, manifest = codec.decode(data)
+        fold = Fold.from_parts(arrays, manifest["checkpoint"])
+    except (codec.SnapshotFormatError, KeyError, ValueError) as exc:
+        raise IntegrityError(
+            f"the checkpoint of trainer {trainer.name} can't be used: {exc}",
+            hint=f"upm rollback {trainer.name} goes back to the last good snapshot",
+            code="UPM-E096",
+        ) from exc
+    fold.position = trainer.log_position
+    fold.tally = Tally(
+        trained=trainer.trained,
+        unlabelled=trainer.unlabelled,
+        dead_letter=trainer.dead_letter,
+        loss_sum=trainer.loss_sum,
+        last_loss=trainer.last_loss,
+        last_window_id=trainer.last_window_id or "",
+    )
+    return fold
+
+
+def snapshot_parts(fold: Fold) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return the tensors agents load and what the manifest says of them."""
+    arrays, model = fold.learner.model()
+    return arrays, {**fold.manifest_fields(), "model": model}
+
+
+def weights_sha256(fold: Fold) -> str:
+    """Return the sha256 over the canonical bytes of everything the learner has learned."""
+    return hashlib.sha256(codec.encode(fold.learner.arrays(), {"schema_version": codec.SCHEMA_VERSION})).hexdigest()
