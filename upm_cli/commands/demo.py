@@ -120,17 +120,18 @@ def _tell(story: _Story, run: Callable[..., "Answer"], store: Callable[[], "Stor
 
     story.act("Monday's mail: which messages are urgent? Each is predicted first, then learned")
     done = upm("train", TRAINER, "--source", "mail/monday.jsonl", "--once")
-    monday = demo_facts.read_state(store())
-    ours = demo_facts.hourly(monday.comparisons, monday.comparisons.brier)
-    guess = demo_facts.hourly(monday.comparisons, monday.comparisons.base_brier)
+    curve = demo_facts.learning_curve(demo_facts.read_state(store()).comparisons)
     story.say(f"{done['windows']['trained']:,} learned by worker processes; snapshots {_versions(done['snapshots'])}")
-    story.say(f"error by hour  {sparkline(ours)}  Brier {ours[0]:.3f} → {ours[-1]:.3f}; guessing {guess[-1]:.3f}")
+    story.say(
+        f"error after 50, 100, 200 … messages  {sparkline(curve.brier)}  {curve.brier[0]:.3f} → {curve.brier[-1]:.3f}"
+    )
+    story.say(f"(Brier score; knowing only how often mail is urgent: {curve.base_rate:.3f})")
 
     story.act("A good Monday: publish it to everyone, and ask it")
     good = upm("activate", TRAINER, "--to-stage", "global", "--yes", "--reason", "a good Monday")
     story.say(f"v{good['version']} is live for {good['percent']} % of the tenants, epoch {good['epoch']}")
-    asked = upm("predict", TRAINER, "mail/one.json", "--version", str(good["version"]))
-    story.say(f"“outage production today” is urgent: {asked['predictions'][0]['prediction']:.0%}")
+    asked = upm("predict", "mail/one.json", "--trainer", TRAINER)
+    story.say(f"“outage production today” urgent? {asked['predictions'][0]['probability']:.0%} sure")
 
     story.act("Midnight: a change upstream makes the feed say yes for no. A nightly job publishes the newest model")
     done = upm("train", TRAINER, "--source", "mail/tuesday-0000.jsonl", "--once")
@@ -151,6 +152,12 @@ def _tell(story: _Story, run: Callable[..., "Answer"], store: Callable[[], "Stor
     story.say(f"v{undone['from_version']} → v{undone['to_version']}, pinned; the trainer goes on from there")
     again = upm("activate", TRAINER, str(bad["version"]), "--to-stage", "global", "--yes", expect=(5,))
     story.say(f"refused, exit code 5: {again['error']['detail']}")
+
+    story.act("Where things stand")
+    (now,) = upm("status")["trainers"]
+    story.say(f"v{now['active']} is live, {now['windows']['read']:,} messages read, {now['lag']} waiting")
+    barred = [row["version"] for row in upm("snapshot", "list", TRAINER)["snapshots"] if row["quarantined"]]
+    story.say(f"barred: {', '.join(f'v{version}' for version in barred)}")
 
 
 def _versions(versions: Sequence[int]) -> str:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
-
-import numpy as np
 
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Incident, Pin, Ring, Snapshot, Stream, Trainer
-from upm_cli.core.window import F32Array
 from upm_cli.errors import IntegrityError
 from upm_cli.ops.demo import MESSAGES, SHIFT_AT, SPACING_MS, START_MS, TRAINER
 from upm_cli.store import (
@@ -26,7 +24,6 @@ from upm_cli.store import (
 )
 from upm_cli.store.session import Store
 
-HOUR_MS: Final = 3_600_000
 SHIFT_MS: Final = START_MS + SHIFT_AT * SPACING_MS
 
 
@@ -76,10 +73,21 @@ def read_state(store: Store) -> State:
         )
 
 
-def hourly(comparisons: Comparisons, column: F32Array) -> list[float]:
-    """Return the mean of `column` (n,) in each hour of event time, oldest first; hours without one are left out."""
-    hour = comparisons.start_ms // HOUR_MS
-    return [float(column[hour == each].mean()) for each in np.unique(hour)]
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Mean Brier score of the messages up to the 50th, from there to the 100th, the 200th, … and of the base rate."""
+
+    brier: list[float]
+    base_rate: float
+
+
+def learning_curve(comparisons: Comparisons) -> LearningCurve:
+    """Return how the error fell; `comparisons` in log order, more than 50 of them."""
+    edges = [0, *(50 << power for power in range(20) if 50 << power < len(comparisons)), len(comparisons)]
+    spans = [slice(*pair) for pair in pairwise(edges)]
+    return LearningCurve(
+        [float(comparisons.brier[span].mean()) for span in spans], float(comparisons.base_brier[spans[-1]].mean())
+    )
 
 
 def check(store: Store) -> list[Fact]:
