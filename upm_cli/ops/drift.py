@@ -7,6 +7,7 @@ save that reading.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 from upm_cli.clock import Clock
@@ -171,7 +172,9 @@ def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder
         changed = [row for row in rows if known.get(row.window_id) != row]
         for row in changed:
             drift.put(tx, row)
-        quarantined = [quarantine.begin(tx, clock, row) for row in changed if _begins_quarantine(row, known)]
+        ends = {row.window_id: after.first_seq for row, after in pairwise(rows)}
+        failed = [row for row in changed if _begins_quarantine(row, known)]
+        quarantined = [quarantine.begin(tx, clock, row, ends.get(row.window_id)) for row in failed]
         if changed:
             quarantine.extend(tx, monitor.trainer)
         if found.closed:

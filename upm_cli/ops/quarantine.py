@@ -12,15 +12,16 @@ from upm_cli.ids import iso
 from upm_cli.store import activations, drift, snapshots, trainers
 from upm_cli.store.unit import Tx
 
-LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were made later
+LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were committed later
 
 
-def begin(tx: Tx, clock: Clock, window: DriftWindow) -> DriftWindow:
+def begin(tx: Tx, clock: Clock, window: DriftWindow, until_seq: int | None) -> DriftWindow:
     """Quarantine the failed `window`: bar its snapshots, recommend what to do, send the event, write the ledger.
 
-    Returns the window as it is recorded. Nothing is rolled back or paused: that is for a person to decide.
+    `until_seq` is where the next window begins (None: it has not). Returns the window as it is recorded. Nothing is
+    rolled back or paused: that is for a person to decide.
     """
-    window = _bar(tx, window)
+    window = _bar(tx, window, until_seq)
     window = replace(window, recommendation=recommendation(tx, window))
     drift.put(tx, window)
     barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
@@ -54,18 +55,20 @@ def begin(tx: Tx, clock: Clock, window: DriftWindow) -> DriftWindow:
 
 
 def extend(tx: Tx, trainer: str) -> None:
-    """Bar snapshots that were made from a quarantined window after it was judged."""
+    """Bar snapshots that were made during a quarantined window, but committed after it was judged."""
+    until_seq = None
     for window in drift.newest(tx, trainer, LOOK_BACK):
         if window.status is DriftStatus.QUARANTINED:
-            barred = _bar(tx, window)
+            barred = _bar(tx, window, until_seq)
             if barred is not window:
                 drift.put(tx, barred)
+        until_seq = window.first_seq
 
 
-def _bar(tx: Tx, window: DriftWindow) -> DriftWindow:
+def _bar(tx: Tx, window: DriftWindow, until_seq: int | None) -> DriftWindow:
     """Quarantine the snapshots of `window` that it does not name yet; return it with their versions."""
     named = list(window.metadata.get("suspects", ()))
-    fresh = suspects(window, snapshots.list_for(tx, window.trainer))
+    fresh = suspects(window, until_seq, snapshots.list_for(tx, window.trainer))
     if not fresh and "suspects" in window.metadata:
         return window
     why = f"drift window {window.window_id}: P95 {window.p95:.4g} reached {window.threshold:g}"

@@ -1,0 +1,108 @@
+"""`upm events dead-letters`: what could not be read is listed with its reason, and can be fed in again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upm_cli.app import main
+from upm_cli.clock import SystemClock
+from upm_cli.ops.project import init_project
+
+T0 = 1_800_000_000_000
+CONFIG = "supervisor:\n  default_trainers:\n    - name: main\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    init_project(tmp_path, SystemClock())
+    (tmp_path / "upm.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], project: Path, *argv: str) -> tuple[int, str, str]:
+    code = main(["-C", str(project), *argv])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def window(number: int, **more: Any) -> str:
+    at = T0 + 1000 * number
+    return json.dumps(
+        {"window_id": f"w{number}", "window_start": at, "window_end": at + 1000, "features": {"x": 1.0}, **more}
+    )
+
+
+def ingest(capsys: pytest.CaptureFixture[str], project: Path, name: str, *lines: str) -> None:
+    (project / name).write_text("".join(line + "\n" for line in lines))
+    code, _, err = run(capsys, project, "-q", "ingest", str(project / name), "--json")
+    assert code == 0, err
+
+
+def letters(capsys: pytest.CaptureFixture[str], project: Path) -> list[dict[str, Any]]:
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--json")
+    assert code == 0
+    found: list[dict[str, Any]] = json.loads(out)["dead_letters"]
+    return found
+
+
+def test_a_bad_line_is_listed_with_its_place_and_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = window(1, label=1.0)
+    ingest(capsys, project, "in.jsonl", good, "not json", window(2, label=1.0))
+    (letter,) = letters(capsys, project)
+    assert letter["source"].endswith("in.jsonl")
+    assert letter["offset"] == len(good) + 1
+    assert letter["raw"] == "not json"
+    assert letter["reason"]
+    code, out, _ = run(capsys, project, "events", "dead-letters", "-o", "table")
+    assert code == 0
+    assert "not json" in out
+
+
+def test_no_dead_letters_are_said_to_be_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert letters(capsys, project) == []
+    code, out, err = run(capsys, project, "events", "dead-letters", "-o", "table")
+    assert (code, out) == (0, "")
+    assert "no dead letters" in err
+    assert run(capsys, project, "events", "dead-letters", "--retry")[0] == 0
+
+
+def test_what_is_still_bad_stays_and_the_exit_code_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ingest(capsys, project, "in.jsonl", window(1), "not json")
+    before = letters(capsys, project)
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--retry", "--dry-run", "--json")
+    assert (code, json.loads(out)["left"]) == (0, 1)
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--retry", "--json")
+    assert code == 8
+    assert {key: json.loads(out)[key] for key in ("tried", "ingested", "left")} == {
+        "tried": 1,
+        "ingested": 0,
+        "left": 1,
+    }
+    assert letters(capsys, project) == before
+
+
+def test_a_label_that_came_before_its_window_is_fed_in_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ingest(capsys, project, "labels.jsonl", json.dumps({"window_id": "w1", "label": 1.0}))
+    assert [letter["kind"] for letter in letters(capsys, project)] == ["label"]
+    ingest(capsys, project, "windows.jsonl", window(1))
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--retry", "--json")
+    assert (code, json.loads(out)["ingested"]) == (0, 1)
+    assert letters(capsys, project) == []
+
+
+def test_windows_that_came_too_late_are_listed_on_their_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ingest(capsys, project, "new.jsonl", window(1_000_000))
+    ingest(capsys, project, "old.jsonl", window(1, tenant_id="acme"))
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--late", "-o", "jsonl")
+    (late,) = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert (late["window_id"], late["tenant_id"], late["window_start"]) == ("w1", "acme", T0 + 1000)
+    assert run(capsys, project, "events", "dead-letters", "--late", "--retry")[0] == 2
+
+
+def test_an_unknown_trainer_is_refused_with_a_guess(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, project, "events", "dead-letters", "mian")
+    assert code == 4
+    assert "Did you mean 'main'?" in err
