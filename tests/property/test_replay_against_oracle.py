@@ -229,9 +229,9 @@ def arrivals(draw: st.DrawFn, *, with_labels: bool = False) -> list[Arrival]:
         kind = draw(st.integers(0, 9))
         now += draw(st.integers(0, 6)) if kind < 8 else draw(st.integers(0, 60))
         if with_labels and kind % 3 == 0:
-            known = st.sampled_from(made).map(lambda a: a.window_id) if made else IDS
+            known = st.sampled_from(made[-6:]).map(lambda a: a.window_id) if made else IDS
             label = float(draw(st.integers(0, 3)))
-            made.append(Arrival(draw(st.one_of(known, IDS)), label=label, is_label=True))
+            made.append(Arrival(draw(st.one_of(known, known, IDS)), label=label, is_label=True))
         elif kind == 7 and made:
             made.append(draw(st.sampled_from(made)))
         else:

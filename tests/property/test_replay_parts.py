@@ -1,7 +1,7 @@
 """The parts of the replay buffer, each against something slower and plainer."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.gaps import BLOCK, TIMES, GapFinder
@@ -23,6 +23,9 @@ def three_hashes(ids: Strings) -> U64Array:
 def test_ids_are_remembered_exactly_even_when_hashes_collide(
     data: st.DataObject, rows: list[tuple[str, int]], reach: int, weak: bool
 ) -> None:
+    pace = data.draw(st.sampled_from([0, 1, 10]))
+    rows = [(window_id, start + pace * i) for i, (window_id, start) in enumerate(rows)]
+
     def fresh() -> SeenIds:
         return SeenIds(three_hashes) if weak else SeenIds()
 
@@ -55,6 +58,19 @@ def test_ids_are_remembered_exactly_even_when_hashes_collide(
     assert got == expected
 
 
+def test_an_id_that_came_again_outlives_the_table_that_met_it_first() -> None:
+    seen = SeenIds()
+
+    def admit(window_id: str, start: int, floor: int) -> bool:
+        return bool(seen.admit(Strings.of([window_id]), np.array([start]), np.array([floor]), floor)[0])
+
+    assert not admit("a", 10, 0)
+    assert not admit("b", 10, 0)
+    assert not admit("b", 50, 11)
+    assert not admit("c", 60, 20)
+    assert admit("b", 50, 21)
+
+
 def test_a_hundred_thousand_ids_are_told_apart_from_their_repetitions() -> None:
     rng = np.random.default_rng(4)
     numbers = rng.integers(0, 60_000, 100_000)
@@ -69,6 +85,9 @@ def test_a_hundred_thousand_ids_are_told_apart_from_their_repetitions() -> None:
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), IDS), max_size=30))
+@example([(0, "a\0"), (0, "a")])
+@example([(0, "a"), (0, "a\0")])
+@example([(0, "12345678\0\0"), (0, "12345678\0"), (0, "12345678")])
 def test_log_order_is_that_of_python_tuples(keys: list[tuple[int, str]]) -> None:
     starts = np.array([start for start, _ in keys], np.int64)
     ids = Strings.of(window_id for _, window_id in keys)
@@ -81,14 +100,13 @@ def test_log_order_is_that_of_python_tuples(keys: list[tuple[int, str]]) -> None
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.data(),
-    st.lists(st.one_of(st.integers(0, 3), st.integers(1, 40)), max_size=4 * BLOCK),
-    st.one_of(st.none(), st.integers(1, 20)),
-)
+@given(st.data(), st.integers(0, 2**32), st.integers(0, 5 * BLOCK), st.one_of(st.none(), st.integers(1, 20)))
 def test_gaps_are_those_of_a_plain_loop_however_starts_are_cut(
-    data: st.DataObject, steps: list[int], gap_ms: int | None
+    data: st.DataObject, seed: int, n: int, gap_ms: int | None
 ) -> None:
+    rng = np.random.default_rng(seed)
+    usual = rng.choice([9, 9000])
+    steps = np.where(rng.random(n) < 0.9, rng.integers(0, usual, n), rng.integers(1, 4 * usual, n))
     starts = (np.cumsum(steps) - 20).astype(np.int64)
     finder, found, at = GapFinder(gap_ms), list[tuple[int, ...]](), 0
     while at < starts.size:

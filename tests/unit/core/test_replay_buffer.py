@@ -93,6 +93,21 @@ def test_the_first_label_of_a_waiting_window_wins() -> None:
     assert buffer.drain().batch.label_value.tolist() == [1.0]
 
 
+def test_a_second_label_after_the_release_of_a_window_that_took_one_is_a_duplicate() -> None:
+    buffer = ReplayBuffer(POLICY)
+    buffer.push(WindowBatch.concat([windows(("a", 0)), labels(("a", 1.0))]))
+    buffer.push(windows(("b", 10)))
+    done = buffer.push(labels(("a", 2.0)))
+    assert (done.labels_duplicate, done.labels_joined, len(done.batch)) == (1, 0, 0)
+
+
+def test_what_the_watermark_reaches_is_not_counted_as_early() -> None:
+    buffer = ReplayBuffer(ReplayPolicy(release_delay_ms=3, max_buffer_size=2))
+    done = buffer.push(windows(("b", 2), ("c", 3), ("d", 4), ("a", 1), ("e", 6)))
+    assert done.batch.window_id.to_list() == ["b", "a", "c"]
+    assert (done.early, done.pending) == (1, 2)
+
+
 def test_a_label_finds_only_the_newest_windows_released_without_one() -> None:
     policy = ReplayPolicy(release_delay_ms=0, label_horizon=2)
     buffer = ReplayBuffer(policy)
