@@ -12,7 +12,7 @@ from upm_cli.core.changes import Changes, Decision, activation_changes, released
 from upm_cli.core.gates import Candidate, pass_gates
 from upm_cli.core.records import Activation, Mode, Pin, Ring, Snapshot, SnapshotStatus, Trainer
 from upm_cli.core.retention import DAY_MS, RetentionPolicy, plan_retention, protected_versions
-from upm_cli.core.versions import abandoned, parent_version, tainted_by
+from upm_cli.core.versions import abandoned, parent_version, skipped_ranges, tainted_by
 from upm_cli.errors import RefusedError
 
 RINGS = st.sampled_from(list(Ring))
@@ -30,6 +30,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.live: dict[Ring, Activation] = {}
         self.pins: dict[Ring, Pin] = {}
         self.parents: dict[int, int | None] = {}  # the model: never forgets a version
+        self.learned: dict[int | None, set[int]] = {}  # the log rows each version knows
         self.bad: set[int] = set()
         self.stands_on: int | None = None
 
@@ -78,6 +79,10 @@ class Lifecycle(RuleBasedStateMachine):
         )
         assert self.rows[version].parent == self.stands_on
         self.parents[version], self.stands_on = self.stands_on, version
+        self.learned[version] = {*self.learned.get(self.parents[version], set()), *range(first, last + 1)}
+        skipped = skipped_ranges(version, self.trainer.lineage)
+        known = set(range(last + 1)) - {seq for low, high in skipped for seq in range(low, high + 1)}
+        assert known == self.learned[version]
         self.trainer = replace(self.trainer, last_version=version, log_position=last + 1, checkpoint_digest=digest)
 
     @precondition(lambda self: self.rows)

@@ -1,7 +1,7 @@
 """Words for versions, and which version learned on from which."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from upm_cli.core.records import Activation, Ring, Snapshot, SnapshotStatus
@@ -87,16 +87,32 @@ def abandoned(snapshots: Iterable[Snapshot], lineage: Lineage) -> set[int]:
     return left | {s.version for s in rows.values() if s.status is SnapshotStatus.ROLLED_BACK and s.quarantined}
 
 
-def tainted_by(version: int, lineage: Lineage, bad: Iterable[int]) -> int | None:
-    """Return the version in `bad` that `version` is or descends from, or None."""
-    barred = sorted(bad, reverse=True)
+def _stretches(version: int, lineage: Lineage) -> Iterator[tuple[int, int, Mapping[str, Any] | None]]:
+    """Yield the versions that `version` learned through, newest first: (first, last) without a rewind in between.
+
+    The third value is the rewind that the stretch began with, None for the oldest stretch.
+    """
     at = version
     while at > 0:
-        start, before = 1, 0
-        for rewind in lineage:
-            if start <= rewind["last_version"] + 1 <= at:
-                start, before = int(rewind["last_version"]) + 1, int(rewind["to_version"])
-        if hit := next((b for b in barred if start <= b <= at), None):
-            return hit
-        at = before
+        before = [rewind for rewind in lineage if rewind["last_version"] < at]
+        rewind = max(
+            reversed(before), key=lambda each: int(each["last_version"]), default=None
+        )  # of equals, the newest
+        yield (int(rewind["last_version"]) + 1 if rewind else 1), at, rewind
+        at = int(rewind["to_version"]) if rewind else 0
+
+
+def tainted_by(version: int, lineage: Lineage, bad: Iterable[int]) -> int | None:
+    """Return the version in `bad` that `version` is or descends from, the newest of them, or None."""
+    barred = set(bad)
+    for first, last, _ in _stretches(version, lineage):
+        if hits := [each for each in barred if first <= each <= last]:
+            return max(hits)
     return None
+
+
+def skipped_ranges(version: int, lineage: Lineage) -> list[list[int]]:
+    """Return the parts of the log, (first, last) seq, that rollbacks kept `version` from learning from."""
+    rewinds = [rewind for _, _, rewind in _stretches(version, lineage) if rewind]
+    ranges = [[int(rewind["skipped_from_seq"]), int(rewind["skipped_to_seq"])] for rewind in reversed(rewinds)]
+    return [each for each in ranges if each[0] <= each[1]]

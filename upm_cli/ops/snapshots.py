@@ -15,7 +15,7 @@ from upm_cli import __version__
 from upm_cli.clock import Clock
 from upm_cli.core import snapshot as codec
 from upm_cli.core.records import Ring, Snapshot, Trainer
-from upm_cli.core.versions import parent_version, resolve_version, snapshot_id
+from upm_cli.core.versions import parent_version, resolve_version, skipped_ranges, snapshot_id
 from upm_cli.errors import IntegrityError
 from upm_cli.ids import iso
 from upm_cli.store import activations, blobs, snapshots, trainers
@@ -62,6 +62,7 @@ def prepare(
         "tenant_id": trainer.tenant_id,
         "version": version,
         "parent": parent_version(version, trainer.lineage),
+        "log": {**fields["log"], "skipped": skipped_ranges(version, trainer.lineage)},
         "hash": HASH,
         "config_digest": settings.digest(),
         "libraries": library_versions(),
