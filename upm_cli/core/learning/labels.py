@@ -1,10 +1,5 @@
-"""Labels as they come → targets as learners take them, and back.
+"""Labels as people write them ↔ labels as a learner takes them."""
 
-The task is decided once, from the first labels in the log: numbers 0/1 and booleans are binary, names are classes,
-maps are structured, other numbers are regression. From then on a label of another kind is refused, not guessed at.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -13,171 +8,181 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.window import F32Array, LabelKind, RowKind, U8Array, WindowBatch
+from upm_cli.core.learning.spec import TASKS
+from upm_cli.core.learning.task import TaskVote, decide_task, numbers_of
+from upm_cli.core.window import F32Array, I64Array, LabelKind, U8Array, WindowBatch
+from upm_cli.errors import IntegrityError
 
-VOTES: Final = 1000  # labels that decide the task
+__all__ = ["Encoded", "LabelCodec", "LabelReason", "TaskVote", "decide_task"]
 
 
-class LabelRefusal(IntEnum):
-    """Why a label can't be learned from."""
+class LabelReason(IntEnum):
+    """Why a label was refused."""
 
     NONE = 0
-    KIND = 1  # of another kind than the trainer's task
-    VALUE = 2  # not 0 or 1 for a binary task, or not finite
-    CLASSES = 3  # one class more than the learner may have
-    KEYS = 4  # a map with none of the outputs that were fixed
+    KIND = 1
+    NOT_BINARY = 2
+    NOT_FINITE = 3
+    TOO_MANY_CLASSES = 4
+    NO_KNOWN_NAME = 5
 
 
-_TEXT: Final = {
-    LabelRefusal.KIND: "the label is of another kind than this trainer learns ({task})",
-    LabelRefusal.VALUE: "the label is not a value that {task} can learn from",
-    LabelRefusal.CLASSES: "the label is a new class and there are {limit} already",
-    LabelRefusal.KEYS: "the label has none of the outputs {names}",
+_ALLOWED: Final[Mapping[str, tuple[LabelKind, ...]]] = {
+    "binary": (LabelKind.NUMBER, LabelKind.BOOL),
+    "multiclass": (LabelKind.CLASS,),
+    "regression": (LabelKind.NUMBER,),
+    "structured": (LabelKind.MAP,),
 }
+_LARGEST: Final = 1e12
 
 
 @dataclass(slots=True)
-class TaskVote:
-    """Looks at the first labels of a log until they decide the task. `ended`: the input was declared complete."""
+class Encoded:
+    """Labels of n rows: `targets` (n, outputs) float32, NaN where there is none, and `reasons` (n,) LabelReason."""
 
-    kinds: set[int] = field(default_factory=set)
-    counts: dict[int, int] = field(default_factory=dict)
-    all_binary: bool = True
-    names: set[str] = field(default_factory=set)
-    seen: int = 0
-    ended: bool = False
-
-    def take(self, rows: WindowBatch) -> None:
-        """Look at the log rows that follow; those after the vote is decided change nothing."""
-        labelled = np.flatnonzero((rows.label_kind != LabelKind.NONE) & (rows.kind < RowKind.END))
-        used = labelled[: VOTES - self.seen]
-        self.seen += used.size
-        kinds = rows.label_kind[used]
-        for kind in np.unique(kinds).tolist():
-            self.counts[kind] = self.counts.get(kind, 0) + int((kinds == kind).sum())
-        numbers = rows.label_value[used[kinds == LabelKind.NUMBER]]
-        self.all_binary = self.all_binary and bool(np.isin(numbers, (0.0, 1.0)).all())
-        for row in used[kinds == LabelKind.MAP].tolist():
-            self.names |= json.loads(rows.label_text[row]).keys()
-        self.ended = self.ended or bool((rows.kind == RowKind.END).any())
+    targets: F32Array
+    reasons: U8Array
+    labelled: npt.NDArray[np.bool_]
 
     @property
-    def is_decided(self) -> bool:
-        """Whether enough labels were seen, or the input ended with at least one."""
-        return self.seen >= VOTES or (self.ended and self.seen > 0)
-
-    def task(self) -> str:
-        """Return the task of most of the labels; of equally many, the first of map, name, number, boolean."""
-        order = (LabelKind.MAP, LabelKind.CLASS, LabelKind.NUMBER, LabelKind.BOOL)
-        numeric = self.counts.get(LabelKind.NUMBER, 0) + self.counts.get(LabelKind.BOOL, 0)
-        votes = {**self.counts, LabelKind.NUMBER: numeric, LabelKind.BOOL: 0}
-        winner = max(order, key=lambda kind: (votes.get(kind, 0), -order.index(kind)))
-        if winner == LabelKind.MAP:
-            return "structured"
-        if winner == LabelKind.CLASS:
-            return "multiclass"
-        return "binary" if self.all_binary else "regression"
-
-    def outputs(self) -> list[str]:
-        """Return the names of a structured label's numbers, sorted."""
-        return sorted(self.names)
+    def usable(self) -> I64Array:
+        """The rows that can be learned from, in order."""
+        return np.flatnonzero(self.labelled & (self.reasons == 0)).astype(np.int64)
 
 
 @dataclass(slots=True)
 class LabelCodec:
-    """Turns labels into targets and predictions into labels. `classes` grow as they are met, in log order."""
+    """How labels of one trainer become numbers. The task is fixed; classes get the next number when they first come.
+
+    `names` are the outputs of structured labels, `classes` in the order of the log. `truth` remembers whether
+    binary labels were written as booleans or numbers, so that predictions are written the same way.
+    """
 
     task: str
-    classes: list[str] = field(default_factory=list)
-    names: Sequence[str] = ()
+    names: tuple[str, ...] = ()
     max_classes: int = 1000
+    classes: list[str] = field(default_factory=list)
+    truth: str = ""  # "boolean" | "number" once a binary label was seen
+    _numbers: dict[str, int] = field(default_factory=dict)
 
-    def encode(self, rows: WindowBatch) -> tuple[F32Array, U8Array]:
-        """Return targets (n, k) float32 as `Learner.learn_many` takes them, and reasons (n,) uint8 LabelRefusal.
+    @classmethod
+    def begin(cls, task: str, names: Sequence[str] = (), max_classes: int = 1000) -> Self:
+        """Return a codec that has seen nothing. Raises ValueError when task and names do not go together."""
+        if task not in TASKS or (task == "structured") != bool(names):
+            raise ValueError(f"labels of task {task!r} can't have the names {list(names)!r}")
+        return cls(task, tuple(names), max_classes)
 
-        Rows without a label and refused ones have target 0 (structured: NaN); only refused ones have a reason.
-        """
-        n, kind = len(rows), rows.label_kind
-        reasons = np.zeros(n, np.uint8)
-        labelled = kind != LabelKind.NONE
+    @property
+    def outputs(self) -> int:
+        """How many numbers a label has: of structured labels the number of names, else 1."""
+        return len(self.names) or 1
+
+    def encode(self, rows: WindowBatch) -> Encoded:
+        """Return the labels of `rows`; new classes are given their numbers. The same rows twice change nothing."""
+        n = len(rows)
+        labelled = rows.label_kind != LabelKind.NONE
+        right = np.isin(rows.label_kind, _ALLOWED[self.task])
+        reasons = np.where(labelled & ~right, LabelReason.KIND, LabelReason.NONE).astype(np.uint8)
+        targets = np.full((n, self.outputs), np.nan, np.float32)
+        where = np.flatnonzero(right)
         if self.task == "structured":
-            return self._encode_maps(rows, labelled, reasons)
-        if self.task == "multiclass":
-            return self._encode_classes(rows, labelled, reasons)
-        reasons[labelled & (kind != LabelKind.NUMBER) & (kind != LabelKind.BOOL)] = LabelRefusal.KIND
-        value = np.where(labelled & (reasons == 0), rows.label_value, 0.0)
-        bad = ~np.isin(value, (0.0, 1.0)) if self.task == "binary" else ~np.isfinite(value)
-        reasons[labelled & bad] = LabelRefusal.VALUE
-        with np.errstate(over="ignore"):
-            target = np.where(bad, 0.0, value).astype(np.float32)
-        return target.reshape(n, 1), reasons
+            self._encode_maps(rows, where, targets, reasons)
+        elif self.task == "multiclass":
+            self._encode_classes(rows, where, targets, reasons)
+        else:
+            self._encode_numbers(rows, where, targets, reasons)
+        return Encoded(targets, reasons, labelled)
 
-    def _encode_classes(
-        self, rows: WindowBatch, labelled: npt.NDArray[np.bool_], reasons: U8Array
-    ) -> tuple[F32Array, U8Array]:
-        target = np.zeros((len(rows), 1), np.float32)
-        reasons[labelled & (rows.label_kind != LabelKind.CLASS)] = LabelRefusal.KIND
-        number = {name: at for at, name in enumerate(self.classes)}
-        usable = np.flatnonzero(labelled & (reasons == 0))
-        texts = rows.label_text.take(usable).to_list()
-        for row, name in zip(usable.tolist(), texts, strict=True):
-            at = number.get(name)
-            if at is None and len(self.classes) < self.max_classes:
-                at = number[name] = len(self.classes)
-                self.classes.append(name)
-            if at is None:
-                reasons[row] = LabelRefusal.CLASSES
+    def _encode_numbers(self, rows: WindowBatch, where: I64Array, targets: F32Array, reasons: U8Array) -> None:
+        values = rows.label_value[where]
+        finite = np.abs(values) <= _LARGEST
+        reasons[where[~finite]] = LabelReason.NOT_FINITE
+        if self.task == "binary":
+            finite_not_binary = finite & ~np.isin(values, (0.0, 1.0))
+            reasons[where[finite_not_binary]] = LabelReason.NOT_BINARY
+            if not self.truth and where.size:
+                self.truth = "boolean" if rows.label_kind[where[0]] == LabelKind.BOOL else "number"
+        good = reasons[where] == LabelReason.NONE
+        targets[where[good], 0] = values[good]
+
+    def _encode_classes(self, rows: WindowBatch, where: I64Array, targets: F32Array, reasons: U8Array) -> None:
+        texts = rows.label_text.take(where).to_list()
+        for row, text in zip(where.tolist(), texts, strict=True):
+            number = self._numbers.get(text, -1)
+            if number < 0:
+                if len(self.classes) >= self.max_classes:
+                    reasons[row] = LabelReason.TOO_MANY_CLASSES
+                    continue
+                number = self._numbers[text] = len(self.classes)
+                self.classes.append(text)
+            targets[row, 0] = number
+
+    def _encode_maps(self, rows: WindowBatch, where: I64Array, targets: F32Array, reasons: U8Array) -> None:
+        column = {name: k for k, name in enumerate(self.names)}
+        texts = rows.label_text.take(where).to_list()
+        for row, text in zip(where.tolist(), texts, strict=True):
+            known = [(column[name], number) for name, number in numbers_of(text).items() if name in column]
+            if not known:
+                reasons[row] = LabelReason.NO_KNOWN_NAME
+            elif any(abs(number) > _LARGEST for _, number in known):
+                reasons[row] = LabelReason.NOT_FINITE
             else:
-                target[row, 0] = at
-        return target, reasons
+                for k, number in known:
+                    targets[row, k] = number
 
-    def _encode_maps(
-        self, rows: WindowBatch, labelled: npt.NDArray[np.bool_], reasons: U8Array
-    ) -> tuple[F32Array, U8Array]:
-        target = np.full((len(rows), len(self.names)), np.nan, np.float32)
-        reasons[labelled & (rows.label_kind != LabelKind.MAP)] = LabelRefusal.KIND
-        for row in np.flatnonzero(labelled & (reasons == 0)).tolist():
-            values = json.loads(rows.label_text[row])
-            target[row] = [values.get(name, np.nan) for name in self.names]
-            if np.isnan(target[row]).all():
-                reasons[row] = LabelRefusal.KEYS
-        return target, reasons
-
-    def text(self, reason: int) -> str:
-        """Return a reason of `encode` in words."""
-        names = ", ".join(self.names)
-        return _TEXT[LabelRefusal(reason)].format(task=self.task, limit=self.max_classes, names=names)
+    def why(self, reason: int) -> str:
+        """Return in words why a label was refused."""
+        return {
+            LabelReason.NONE: "",
+            LabelReason.KIND: f"the label is of another kind than {self.task} labels are",
+            LabelReason.NOT_BINARY: "the label is neither 0 nor 1",
+            LabelReason.NOT_FINITE: "the label is not finite or beyond 1e12",
+            LabelReason.TOO_MANY_CLASSES: f"the label is a new class, and {self.max_classes} are the most there may be",
+            LabelReason.NO_KNOWN_NAME: f"the label has none of the numbers {', '.join(self.names[:5])}",
+        }[LabelReason(reason)]
 
     def decode(self, predictions: F32Array) -> list[dict[str, Any]]:
-        """Return predictions (n, k) as people read them.
+        """Return predictions (n, outputs) in the words of the labels, ready for JSON.
 
-        binary: {prediction 0|1, probability}; multiclass: {prediction, probability, probabilities}; regression:
-        {prediction}; structured: {prediction: {name: value}}.
+        binary {prediction, probability (of 1)} · multiclass {prediction, probability, probabilities} · regression
+        {prediction} · structured {prediction: {name: value}}. Numbers have 7 digits, which is what float32 holds.
         """
-        rows = predictions.astype(np.float64).tolist()
+        rows = [[float(f"{value:.7g}") for value in row] for row in predictions.tolist()]
         if self.task == "binary":
-            return [{"prediction": int(p >= 0.5), "probability": p} for (p,) in rows]
+            yes_no = (True, False) if self.truth == "boolean" else (1, 0)
+            return [{"prediction": yes_no[0] if p >= 0.5 else yes_no[1], "probability": p} for (p,) in rows]
+        if self.task == "multiclass":
+            return [self._decode_classes(row) for row in rows]
         if self.task == "regression":
             return [{"prediction": value} for (value,) in rows]
-        if self.task == "structured":
-            return [{"prediction": dict(zip(self.names, row, strict=True))} for row in rows]
-        return [self._decode_classes(row) for row in rows]
+        return [{"prediction": dict(zip(self.names, row, strict=True))} for row in rows]
 
     def _decode_classes(self, row: list[float]) -> dict[str, Any]:
-        named = dict(zip(self.classes, row, strict=False))
-        best = max(named, key=lambda name: named[name]) if named else None
-        return {"prediction": best, "probability": named.get(best or "", 0.0), "probabilities": named}
+        shares = dict(zip(self.classes, row, strict=False))
+        best = max(shares, key=shares.__getitem__, default=None)
+        return {"prediction": best, "probability": shares.get(best, 0.0) if best else 0.0, "probabilities": shares}
 
     def meta(self) -> dict[str, Any]:
         """Return the codec as plain JSON values."""
         return {
             "task": self.task,
-            "classes": list(self.classes),
             "names": list(self.names),
+            "classes": list(self.classes),
             "max_classes": self.max_classes,
+            "truth": self.truth,
         }
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Self:
-        """Return the codec that `meta` was called on. Raises KeyError or TypeError."""
-        return cls(meta["task"], list(meta["classes"]), tuple(meta["names"]), int(meta["max_classes"]))
+        """Return the codec that `meta` was called on. Raises IntegrityError when it is not one's."""
+        try:
+            codec = cls.begin(meta["task"], meta["names"], int(meta["max_classes"]))
+            codec.classes, codec.truth = [str(name) for name in meta["classes"]], str(meta["truth"])
+        except (KeyError, ValueError, TypeError) as exc:
+            raise IntegrityError(
+                f"the description of the labels can't be read: {exc!r}",
+                hint="it belongs to another version of upm; use that one",
+                code="UPM-E094",
+            ) from exc
+        codec._numbers = {name: number for number, name in enumerate(codec.classes)}
+        return codec

@@ -1,102 +1,184 @@
-"""How well a learner does while it learns: progressive (test-then-train) metrics, judged before each window is learned.
+"""How well a learner predicts before it learns: prequential metrics (Gama, Sebastião & Rodrigues 2013).
 
-Sums are kept in float64 and added window by window in log order, so they do not depend on how the log was cut.
+All sums are float64, added one window after the other, so they do not depend on how the stream is cut. Everything
+is compared with what the labels alone would have predicted: for classes their frequencies so far with one label of
+each class added (Laplace), for numbers the mean so far.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.window import F32Array, F64Array
+from upm_cli.core.window import F32Array, F64Array, I64Array
 
 RECENT: Final = 1000
-_SUMS: Final = ("n", "loss", "wrong", "absolute", "square", "brier")
-_REPORTED: Final[Mapping[str, tuple[str, ...]]] = {
-    "binary": ("wrong", "brier"),
-    "multiclass": ("wrong", "brier"),
-    "regression": ("absolute", "square"),
-    "structured": ("absolute", "square"),
+FADING: Final = 0.999
+_FOLD: Final = 32  # losses are faded in by groups of this many, counted from the first window
+_POWERS: Final = FADING ** np.arange(_FOLD - 1, -1, -1.0)
+_SUMS: Final = {
+    "classes": ("loss", "hits", "brier", "base_loss", "base_hits", "base_brier"),
+    "numbers": ("loss", "absolute", "squares", "base_absolute", "base_squares"),
 }
+BoolArray = npt.NDArray[np.bool_]
 
 
-@dataclass(slots=True)
 class Metrics:
-    """Accumulators of one task: `sums` (6,) float64 in the order of `_SUMS`, and the last losses as a ring."""
+    """Accumulators of one trainer, and what they say."""
 
-    task: str
-    sums: F64Array
-    recent: F64Array  # (RECENT,), window number n at n % RECENT
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.n = 0
+        self._form = "classes" if task in {"binary", "multiclass"} else "numbers"
+        self._sums = np.zeros(len(_SUMS[self._form]))
+        self._recent = np.zeros(RECENT)
+        self._faded = np.zeros(2)  # faded sum of losses and of ones, over whole groups
+        self._counts = np.zeros(2 if task == "binary" else 1)  # labels of each class, or of each output
+        self._totals = np.zeros(1)  # numbers: sum of the labels of each output
+        self._classes = 2 if task == "binary" else 1  # known so far
+        self._leader = 0  # the class with most labels; of equals, the first that had so many
 
     @classmethod
     def begin(cls, task: str) -> Self:
-        return cls(task, np.zeros(len(_SUMS)), np.zeros(RECENT))
+        """Return metrics of nothing."""
+        return cls(task)
 
-    def update(
-        self, predictions: F32Array, targets: npt.NDArray[np.float32], losses: F64Array, ok: npt.NDArray[np.bool_]
-    ) -> None:
-        """Take n windows: predictions (n, k) made before learning, targets, losses (n,), and which were learned."""
+    def update(self, predictions: F32Array, targets: F32Array, losses: F64Array, ok: BoolArray) -> None:
+        """Add the windows that were learned: `ok` (n,) of those with `predictions` and `targets` (n, k)."""
         if not ok.all():
             predictions, targets, losses = predictions[ok], targets[ok], losses[ok]
-        n = losses.size
-        if not n:
+        if not losses.size:
             return
-        rows = np.zeros((n + 1, len(_SUMS)))
-        rows[0] = self.sums
-        rows[1:, 0] = 1
-        rows[1:, 1] = losses
-        self._errors(rows[1:], predictions.astype(np.float64), targets)
-        start = int(self.sums[0])
-        self.sums = np.cumsum(rows, axis=0)[-1]
-        tail = losses[-RECENT:]
-        self.recent[(start + n - tail.size + np.arange(tail.size)) % RECENT] = tail
+        if self._form == "classes":
+            columns = self._of_classes(predictions, targets[:, 0].astype(np.int64))
+        else:
+            columns = self._of_numbers(predictions, targets)
+        table = np.column_stack([losses, *columns])
+        self._sums = np.cumsum(np.vstack([self._sums, table]), axis=0)[-1]
+        self._remember(losses)
 
-    def _errors(self, rows: F64Array, predictions: F64Array, targets: npt.NDArray[np.float32]) -> None:
-        """Fill in what each window adds to the sums behind n and loss."""
+    def _remember(self, losses: F64Array) -> None:
+        """Put losses into the ring of recent ones, and fade in the groups that are complete now."""
+        start = self.n % _FOLD
+        open_group = self._recent[(self.n - start + np.arange(start)) % RECENT]
+        values = np.concatenate([open_group, losses])
+        groups = values[: values.size - values.size % _FOLD].reshape(-1, _FOLD)
+        weight = FADING**_FOLD
+        for added in (groups * _POWERS).sum(axis=1).tolist():
+            self._faded = self._faded * weight + (added, _POWERS.sum())
+        kept = losses[-RECENT:]
+        self._recent[(self.n + losses.size - kept.size + np.arange(kept.size)) % RECENT] = kept
+        self.n += losses.size
+
+    def _of_classes(self, predictions: F32Array, truth: I64Array) -> list[F64Array]:
+        p = predictions.astype(np.float64)
+        rows = np.arange(truth.size)
         if self.task == "binary":
-            p, y = predictions[:, 0], targets[:, 0]
-            rows[:, 2] = (p >= 0.5) != (y == 1)
-            rows[:, 5] = (p - y) ** 2
-        elif self.task == "multiclass":
-            truth = targets[:, 0].astype(np.int64)
-            width = max(predictions.shape[1], int(truth.max()) + 1)
-            gap = np.pad(predictions, ((0, 0), (0, width - predictions.shape[1])))
-            rows[:, 2] = gap.argmax(axis=1) != truth
-            gap[np.arange(truth.size), truth] -= 1
-            rows[:, 5] = np.cumsum(gap * gap, axis=1)[:, -1]  # trailing zeros change nothing
+            hits = (p[:, 0] >= 0.5) == (truth == 1)
+            brier = (p[:, 0] - truth) ** 2
         else:
-            gap = predictions - targets
-            there = ~np.isnan(gap)
-            gap[~there] = 0
-            count = np.maximum(there.sum(axis=1), 1)
-            rows[:, 3] = np.abs(gap).sum(axis=1) / count
-            rows[:, 4] = (gap * gap).sum(axis=1) / count
+            hits = p.argmax(axis=1) == truth
+            brier = np.cumsum(p * p, axis=1)[:, -1] - 2 * p[rows, truth] + 1
+        own, leaders = self._count(truth)
+        classes = np.maximum.accumulate(np.maximum(truth + 1, self._classes))
+        total = self.n + rows + classes
+        share = own / total
+        base_brier = self._squares(own) + classes
+        base_brier = base_brier / total**2 - 2 * share + 1
+        if self.task == "binary":
+            base_brier /= 2  # there it is of one probability, not of two
+        self._classes = int(classes[-1])
+        self._counts += np.bincount(truth, minlength=self._counts.size)
+        return [hits.astype(np.float64), brier, -np.log(share), (leaders == truth).astype(np.float64), base_brier]
 
-    def report(self) -> dict[str, float | int | None]:
-        """Return the metrics for people: n, loss over everything and over the last 1,000, and the task's errors."""
-        n = int(self.sums[0])
-        if not n:
-            return {"n": 0}
-        mean = dict(zip(_SUMS, (self.sums / n).tolist(), strict=True))
-        last = self.recent[: min(n, RECENT)]
-        shown: dict[str, float | int | None] = {"n": n, "loss": mean["loss"], "loss_last_1000": float(np.mean(last))}
-        names = _REPORTED[self.task]
-        if "wrong" in names:
-            shown |= {"accuracy": 1 - mean["wrong"], "brier": mean["brier"]}
+    def _count(self, truth: I64Array) -> tuple[F64Array, I64Array]:
+        """Return for each row how many labels its class has with it, and which class had most before it."""
+        missing = int(truth.max()) + 1 - self._counts.size
+        self._counts = np.pad(self._counts, (0, max(0, missing)))
+        order = np.argsort(truth, kind="stable")
+        grouped = truth[order]
+        own = np.empty(truth.size)
+        own[order] = self._counts[grouped] + np.arange(truth.size) - np.searchsorted(grouped, grouped) + 1
+        most = np.maximum.accumulate(np.concatenate([[self._counts[self._leader]], own]))[:-1]
+        changed = np.maximum.accumulate(np.where(own > most, np.arange(truth.size), -1))
+        after = np.where(changed >= 0, truth[changed], self._leader)
+        leaders = np.concatenate([[self._leader], after[:-1]])
+        self._leader = int(after[-1])
+        return own, leaders
+
+    def _squares(self, own: F64Array) -> F64Array:
+        """Return the sum over classes of (labels + 1)^2 before each row, but for 1 of each class known."""
+        start = (self._counts * (self._counts + 2)).sum()
+        return np.asarray(start + np.concatenate([[0.0], np.cumsum(2 * own + 1)[:-1]]))
+
+    def _of_numbers(self, predictions: F32Array, targets: F32Array) -> list[F64Array]:
+        present = ~np.isnan(targets)
+        y = np.where(present, targets, 0.0).astype(np.float64)
+        if self._counts.size != y.shape[1]:
+            self._counts, self._totals = np.zeros(y.shape[1]), np.zeros(y.shape[1])
+        counts = np.cumsum(np.vstack([self._counts, present]), axis=0)
+        totals = np.cumsum(np.vstack([self._totals, y]), axis=0)
+        means = totals[:-1] / np.maximum(counts[:-1], 1)
+        self._counts, self._totals = counts[-1], totals[-1]
+        columns = []
+        for guess in (predictions.astype(np.float64), means):
+            gap = np.where(present, np.abs(guess - y), 0.0)
+            shares = present.sum(axis=1)
+            columns += [np.cumsum(gap, axis=1)[:, -1] / shares, np.cumsum(gap * gap, axis=1)[:, -1] / shares]
+        return columns
+
+    def report(self) -> dict[str, Any]:
+        """Return what to show, plain JSON values: loss (all, fading 0.999, last 1,000), quality, and the baseline's.
+
+        classes: accuracy, brier, log_loss and base_rate {…} of the same; numbers: mae, rmse and base_rate {…}.
+        """
+        found: dict[str, Any] = {"n": self.n}
+        if not self.n:
+            return found
+        mean = dict(zip(_SUMS[self._form], (self._sums / self.n).tolist(), strict=True))
+        found["loss"] = {"progressive": mean["loss"], "fading": self._fading(), "recent": self._recent_mean()}
+        if self._form == "classes":
+            base = {"accuracy": mean["base_hits"], "brier": mean["base_brier"], "log_loss": mean["base_loss"]}
+            quality = {"accuracy": mean["hits"], "brier": mean["brier"], "log_loss": mean["loss"]}
         else:
-            shown |= {"mae": mean["absolute"], "rmse": float(np.sqrt(mean["square"]))}
-        return shown
+            base = {"mae": mean["base_absolute"], "rmse": mean["base_squares"] ** 0.5}
+            quality = {"mae": mean["absolute"], "rmse": mean["squares"] ** 0.5}
+        return {**found, **quality, "base_rate": base}
 
-    def arrays(self) -> dict[str, F64Array]:
-        """Return the accumulators; `from_parts` takes them back."""
-        return {"sums": self.sums.copy(), "recent": self.recent.copy()}
+    def _recent_mean(self) -> float:
+        size = min(self.n, RECENT)
+        return float(np.cumsum(self._recent[(self.n - size + np.arange(size)) % RECENT])[-1]) / size
+
+    def _fading(self) -> float:
+        loss, ones = self._faded.tolist()
+        start = self.n % _FOLD
+        for value in self._recent[(self.n - start + np.arange(start)) % RECENT].tolist():
+            loss, ones = loss * FADING + value, ones * FADING + 1
+        return float(loss / ones)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return copies of the accumulators."""
+        return {
+            "sums": self._sums.copy(),
+            "recent": self._recent.copy(),
+            "faded": self._faded.copy(),
+            "counts": self._counts.copy(),
+            "totals": self._totals.copy(),
+        }
+
+    def meta(self) -> dict[str, Any]:
+        """Return the rest as plain JSON values."""
+        return {"task": self.task, "n": self.n, "classes": self._classes, "leader": self._leader}
 
     @classmethod
-    def from_parts(cls, task: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Return the metrics whose `arrays` these are. Raises KeyError or ValueError when they are not."""
-        sums, recent = arrays["sums"].astype(np.float64), arrays["recent"].astype(np.float64)
-        if task not in _REPORTED or sums.shape != (len(_SUMS),) or recent.shape != (RECENT,):
-            raise ValueError(f"these are no metrics of a {task} task")
-        return cls(task, sums, recent)
+    def from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+        """Return the metrics that `arrays` and `meta` were taken of. Raises KeyError or ValueError for others."""
+        metrics = cls(meta["task"])
+        metrics.n, metrics._classes, metrics._leader = (int(meta[name]) for name in ("n", "classes", "leader"))
+        for name in ("sums", "recent", "faded", "counts", "totals"):
+            found = arrays[name].astype(np.float64)
+            if name in {"sums", "recent", "faded"} and found.shape != getattr(metrics, f"_{name}").shape:
+                raise ValueError(f"metrics array {name!r} has the shape {found.shape}")
+            setattr(metrics, f"_{name}", found)
+        return metrics
