@@ -207,6 +207,30 @@ def test_windows_beyond_the_tolerance_are_kept_in_the_late_ledger(store: Store) 
     assert row["index"][0] == hash_name("size") & 0xFFFFFFFF
 
 
+def test_late_windows_can_be_put_into_the_log_after_all(store: Store) -> None:
+    session = open_session(store)
+    old = window("old", 3_000, label={"x": 0.25}, tenant_id="acme")
+    feed(session, window("a", 100_000), old, window("bare", 2_000), old)
+    assert stream_of(store).late == 3
+    assert dead_letters.readmit_late(store, CLOCK, POLICY, "main") == dead_letters.Retried(tried=3, ingested=3)
+    done = stream_of(store)
+    assert (done.read, done.late, done.released, done.duplicate, done.late_arrivals) == (4, 0, 2, 1, 2)
+    assert_counts_add_up(done)
+    assert dead_letters.late_windows(store, "main") == []
+    rows = log_of(store)
+    assert rows.window_id.to_list() == ["old", "bare", ""]
+    assert (rows.tenant[0], rows.label_text[0], rows.start_ms[0], rows.end_ms[0]) == (
+        "acme",
+        '{"x":0.25}',
+        3_000,
+        3_009,
+    )
+    assert rows.x.value.tolist() == [3000.0, 1.0, 2000.0, 1.0]
+    assert rows.x.index.tolist()[0] == hash_name("size") & 0xFFFFFFFF
+    assert feed(open_session(store), truth("bare", 1)).labels_joined == 1
+    assert dead_letters.readmit_late(store, CLOCK, POLICY, "main") == dead_letters.Retried()
+
+
 def test_dead_letters_keep_the_record_as_it_was(store: Store) -> None:
     long = json.dumps({"window_id": 1.5, "pad": "x" * 100_000}).encode()
     done = feed(open_session(store), b"{oops", b"\xff\xfe{}", long)
@@ -215,6 +239,7 @@ def test_dead_letters_keep_the_record_as_it_was(store: Store) -> None:
     assert (broken.raw, broken.source, broken.offset, broken.whole) == (b"{oops", "in.jsonl", 0, True)
     assert "not JSON" in broken.reason
     assert (binary.raw, binary.offset) == (b"\xff\xfe{}", 6)
+    assert binary.row()["raw"] == "��{}"
     assert (cut.raw, cut.whole) == (long[: 64 << 10], False)
     assert dead_letters.find(store, "main", limit=1) == [broken]
 

@@ -142,6 +142,24 @@ class ReplayBuffer:
             return self.drain()
         return self._emit(WindowBatch.empty(), np.zeros(0, np.bool_), _NO_GAPS)
 
+    def readmit(self, windows: WindowBatch) -> Released:
+        """Release windows at once that had been late: they are wanted after all.
+
+        Duplicates are those whose id is in the horizon, and all but the first of an id among them; whether an older
+        window of the same id is in the log is not known any more.
+        """
+        first: dict[str, int] = {}
+        ids = windows.window_id.to_list()
+        repeated = np.array([first.setdefault(key, row) != row for row, key in enumerate(ids)], np.bool_)
+        floor_ms = self._newest_ms - self._reach_ms
+        seen = self._seen.admit(windows.window_id, windows.start_ms, np.full(len(ids), floor_ms), floor_ms)
+        batch = windows.take(np.flatnonzero(~(repeated | seen)))
+        result = self._emit(batch, batch.label_kind == LabelKind.NONE, _NO_GAPS)
+        result.duplicates = windows.window_id.take(np.flatnonzero(repeated | seen))
+        result.late_arrivals = batch.window_id
+        result.late_arrival_ms = np.maximum((self.watermark_ms or 0) - batch.start_ms, 0)
+        return result
+
     def to_arrays(self) -> dict[str, Array]:
         """Return everything needed to go on, by name; counts that the caller keeps are not part of it."""
         seen_ids, seen_starts = self._seen.live(self._newest_ms - self._reach_ms)

@@ -10,7 +10,7 @@ from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.core.window import WindowBatch
 from upm_cli.errors import NotFoundError
-from upm_cli.ops.dead_rows import ORPHAN, DeadLetter
+from upm_cli.ops.dead_rows import ORPHAN, DeadLetter, late_batch
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.sources.base import Chunk
 from upm_cli.sources.decoder import Decoder
@@ -65,11 +65,36 @@ def retry(store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recor
             letters = [DeadLetter.of(row) for row in rejects.read(store.home, file)]
             left = _retry_some(session, decoder, letters)
             if left != letters:
-                session.replace_dead(file, [letter.row() for letter in left])
+                session.replace_rejects(file, [letter.row() for letter in left])
                 session.commit()
             tried, gone = len(letters), len(letters) - len(left)
             total = Retried(tried=total.tried + tried, ingested=total.ingested + gone, left=total.left + len(left))
     return total
+
+
+def readmit_late(
+    store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None
+) -> Retried:
+    """Put all windows of the late ledger into the log, behind everything; it is empty then.
+
+    One file is one commit. Errors as for `retry`.
+    """
+    with store.read() as reader:
+        _known(streams.find(reader, stream), stream)
+        if not segments.list_for(reader, "late", stream):
+            return Retried()
+    with lease.acquire(store.home, f"ingest-{stream}", f"upm events dead-letters --late --retry of {stream}"):
+        session = IngestSession.open(store, clock, policy, stream, recorder)
+        with store.read() as reader:
+            files = segments.list_for(reader, "late", stream)
+        tried = 0
+        for file in files:
+            late = late_batch(rejects.read(store.home, file))
+            session.readmit(late)
+            session.replace_rejects(file, [])
+            session.commit()
+            tried += len(late)
+    return Retried(tried=tried, ingested=tried)
 
 
 def _retry_some(session: IngestSession, decoder: Decoder, letters: Sequence[DeadLetter]) -> list[DeadLetter]:

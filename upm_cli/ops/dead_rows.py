@@ -3,11 +3,13 @@
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from upm_cli.core.window import LabelKind, WindowBatch
+import numpy as np
+
+from upm_cli.core.window import Csr, LabelKind, RowKind, Strings, WindowBatch
 from upm_cli.sources.base import Chunk, Reject
 
 MAX_RAW_BYTES: Final = 64 << 10  # of one record; of a longer one the beginning is kept
@@ -105,6 +107,27 @@ def of_late(late: WindowBatch) -> list[dict[str, Any]]:
     ]
 
 
+def late_batch(rows: Sequence[Mapping[str, Any]]) -> WindowBatch:
+    """Return the windows of late rows; the reverse of `of_late`."""
+    value = [math.nan if row["label_value"] is None else row["label_value"] for row in rows]
+    bounds = np.concatenate([[0], np.cumsum([len(row["index"]) for row in rows], dtype=np.int64)])
+    return WindowBatch(
+        np.full(len(rows), RowKind.WINDOW, np.uint8),
+        Strings.of(row["window_id"] for row in rows),
+        Strings.of(row["tenant_id"] or "" for row in rows),
+        np.array([row["window_start"] for row in rows], np.int64),
+        np.array([row["window_end"] for row in rows], np.int64),
+        np.array([row["label_kind"] for row in rows], np.uint8),
+        np.array(value, np.float64),
+        Strings.of(row["label_text"] for row in rows),
+        Csr(
+            bounds.astype(np.int64),
+            np.array([index for row in rows for index in row["index"]], np.uint32),
+            np.array([number for row in rows for number in row["value"]], np.float32),
+        ),
+    )
+
+
 def _label_line(labels: WindowBatch, row: int) -> bytes:
     label: Any = float(labels.label_value[row])
     match labels.label_kind[row]:
@@ -124,7 +147,7 @@ def _text(name: str, raw: bytes) -> dict[str, str]:
     try:
         return {name: raw.decode()}
     except UnicodeDecodeError:
-        return {f"{name}_base64": base64.b64encode(raw).decode()}
+        return {name: raw.decode(errors="replace"), f"{name}_base64": base64.b64encode(raw).decode()}
 
 
 def _bytes(name: str, row: Mapping[str, Any]) -> bytes:

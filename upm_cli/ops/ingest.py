@@ -142,6 +142,11 @@ class IngestSession:
         self._work.changed = True
         return self._note(self._buffer.push(batch))
 
+    def readmit(self, late: WindowBatch) -> Released:
+        """Put windows of the late ledger into the log."""
+        self._work.counts["late"] -= len(late)
+        return self._note(self._buffer.readmit(late))
+
     def end_input(self) -> Released:
         """The input is complete: release everything, and mark its end if there were rows since the last end."""
         done = self._note(self._buffer.drain())
@@ -159,12 +164,14 @@ class IngestSession:
         self._work.counts.update({"read": -dead_letters, "dead_letter": -dead_letters})
         self._work.counts.update({"labels_read": -orphans, "labels_orphan": -orphans})
 
-    def replace_dead(self, old: Segment, rows: Sequence[Row]) -> None:
-        """Let `rows` stand for the dead letters of `old`, not more of them than there were."""
+    def replace_rejects(self, old: Segment, rows: Sequence[Row]) -> None:
+        """Let `rows` stand for the dead letters or late windows of `old`, not more of them than there were."""
         new = None
         if rows:
             at_ms = self._clock.now_ms()
-            new = rejects.write(self._store.home, old.owner, "dead", rows, first_seq=old.first_seq, created_at_ms=at_ms)
+            new = rejects.write(
+                self._store.home, old.owner, old.kind, rows, first_seq=old.first_seq, created_at_ms=at_ms
+            )
         self._work.replaced.append((old, new))
         self._work.changed = True
 
