@@ -1,5 +1,6 @@
 """JSON lines by the block: what can be read in columns is, all else goes to the strict decoder, one line at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,10 +11,11 @@ from upm_cli.sources.base import MAX_LINE_BYTES, Decoded, Reject
 from upm_cli.sources.block import Block, BoolArray, Lines, blocks, find_lines
 from upm_cli.sources.decode import RowColumns, decode_lines, parse_line
 from upm_cli.sources.features import name_text
-from upm_cli.sources.frame import Frame, frame_whole
+from upm_cli.sources.frame import frame_whole
 from upm_cli.sources.names import SeenNames
+from upm_cli.sources.openvocab import OpenReader
 from upm_cli.sources.refusal import Refusal
-from upm_cli.sources.skeleton import learn
+from upm_cli.sources.skeleton import learn, learn_open
 from upm_cli.sources.uniform import Part, Reader
 
 MAX_SHAPES: Final = 8  # kept from block to block
@@ -77,7 +79,11 @@ class LineReader:
         return Decoded(WindowBatch.concat(out.batches), Strings.of(out.names), hashes, out.rejects, out.lines)
 
     def _read_block(self, block: Block, offset: int, out: _Output) -> None:
-        if self._readers and (frame := frame_whole(block, self._readers[0].shape)):
+        if (
+            self._readers
+            and self._readers[0].shape.hole is None
+            and (frame := frame_whole(block, self._readers[0].shape))
+        ):
             part = self._readers[0].read(block, frame)
             if part.rows.size == frame.ends.size:
                 self._tell(block, part, out)
@@ -105,32 +111,30 @@ class LineReader:
         if self._wait:
             self._wait -= 1
             return
-        candidates = job.todo.copy()
+        examples = job.todo.copy()
         for _ in range(NEW_SHAPES):
-            if np.count_nonzero(candidates) < FEW:
+            if np.count_nonzero(examples) < FEW:
                 return
-            number = int(np.argmax(candidates))
-            alike = candidates & (job.lines.marks == job.lines.marks[number])
-            candidates &= ~alike
-            reader = _learn(job.text(number))
-            if reader is None or np.count_nonzero(alike) < FEW:
-                continue
-            read = self._read_shape(job, reader, out)
-            if read < max(FEW, int(np.count_nonzero(alike)) // 16):
+            number = int(np.argmax(examples))
+            examples &= job.lines.marks != job.lines.marks[number]
+            for reader in _learn(job.text(number)):
+                fitting = int(np.count_nonzero(job.todo & reader.fits(job.lines)))
+                if fitting < FEW or self._read_shape(job, reader, out) < max(FEW, fitting // 16):
+                    continue
+                self._readers = [reader, *self._readers[: MAX_SHAPES - 1]]
+                self._failures = 0
+                examples &= job.todo
+                break
+            else:
                 self._failures += 1
                 self._wait = min(1 << self._failures, LONGEST_WAIT)
-                return
-            self._failures = 0
-            self._readers = [reader, *self._readers[: MAX_SHAPES - 1]]
 
     def _read_shape(self, job: _Job, reader: Reader, out: _Output) -> int:
         """Read the lines of one shape that are still to be read; return how many that were."""
-        lines, count = job.lines, reader.shape.marks
-        numbers = np.flatnonzero(job.todo & (lines.marks == count))
+        numbers = np.flatnonzero(job.todo & reader.fits(job.lines))
         if not numbers.size:
             return 0
-        marks = job.block.quotes[lines.first[numbers][:, None] + np.arange(count)]
-        part = reader.read(job.block, Frame(marks, lines.starts[numbers], lines.ends[numbers]))
+        part = reader.read(job.block, reader.frame(job.block, job.lines, numbers))
         if part.rows.size:
             self._tell(job.block, part, out)
             job.done(numbers[part.rows], part.batch)
@@ -164,20 +168,22 @@ class LineReader:
         out.hashes.append(reader.name_hashes[fresh])
 
     def _tell(self, block: Block, part: Part, out: _Output) -> None:
-        """Tell the names of text features that are new."""
+        """Tell the names of features that are new."""
         for told in part.told:
             fresh = self._seen.unseen(told.index)
             if fresh.size:
-                key = told.key.encode()
-                for start, end in zip(told.starts[fresh].tolist(), told.ends[fresh].tolist(), strict=True):
-                    out.names.append(key + b"=" + block.text[block.begin + start : block.begin + end])
+                out.names.extend(told.names(block, fresh))
                 out.hashes.append(told.index[fresh])
 
 
-def _learn(line: bytes) -> Reader | None:
+def _learn(line: bytes) -> Iterator[Reader]:
+    """Yield readers for lines like `line`: of the same features, and of any features."""
     try:
         RowColumns().add_line(line)
-        shape = learn(line, parse_line(line))
+        event = parse_line(line)
     except Refusal:
-        return None
-    return None if shape is None else Reader(shape)
+        return
+    if shape := learn(line, event):
+        yield Reader(shape)
+    if shape := learn_open(line, event):
+        yield OpenReader(shape)

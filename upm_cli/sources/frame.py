@@ -1,7 +1,7 @@
 """Lines with as many quotation marks each, and columns of places in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -16,14 +16,20 @@ Columns = slice | I64Array
 
 @dataclass(slots=True)
 class Frame:
-    """n lines: `marks` (n, m) where their quotation marks are, `starts` and `ends` (the newline) of each."""
+    """n lines: `marks` (n, m) where their quotation marks are, `starts` and `ends` (the newline) of each.
+
+    Of a shape with a hole, `marks` has those outside of it; those inside are numbers `hole_starts` to `hole_stops` (n,)
+    of the block.
+    """
 
     marks: I64Array
     starts: I64Array
     ends: I64Array
+    hole_starts: I64Array
+    hole_stops: I64Array
 
     def take(self, rows: I64Array) -> "Frame":
-        return Frame(self.marks[rows], self.starts[rows], self.ends[rows])
+        return Frame(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def frame_whole(block: Block, shape: Skeleton) -> Frame | None:
@@ -38,7 +44,8 @@ def frame_whole(block: Block, shape: Skeleton) -> Frame | None:
     ends = np.append(starts[1:], block.data.size) - 1
     if starts[0] != 0 or (ends < 0).any() or (block.data.take(ends) != NEWLINE).any():
         return None
-    return Frame(marks, starts, ends)
+    none = np.zeros(count, np.int64)
+    return Frame(marks, starts, ends, none, none)
 
 
 class Places:

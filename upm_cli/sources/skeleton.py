@@ -6,6 +6,7 @@ A line whose fixed bytes are equal has the same structure, so only its values ha
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,6 +19,7 @@ from upm_cli.sources.events import read_row
 LINE_END: Final = -1  # stands for the newline where the number of a quotation mark is asked for
 PIECE: Final = 32  # fixed bytes that are compared at once
 _TOKEN: Final = re.compile(rb'"[^"]*"|[^\s{}\[\],:"]+|[{}\[\],:]')
+_CONTAINERS: Final = (b"{", b"[")
 
 Path = tuple[str | int, ...]
 
@@ -61,13 +63,19 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """One shape of line: `marks` quotation marks, the first of them `lead` bytes after the line begins."""
+    """One shape of line: `marks` quotation marks, the first of them `lead` bytes after the line begins.
+
+    With a `hole` the features are open: any may stand in there, after `before_hole` marks and before the others.
+    """
 
     kind: RowKind
     marks: int
     lead: int
     fixed: tuple[Fixed, ...]
     values: tuple[Value, ...]
+    hole: Value | None = None
+    before_hole: int = 0
+    spaced: bool = False  # in the hole a space comes after each colon and comma
 
 
 def learn(line: bytes, event: dict[str, Any]) -> Skeleton | None:
@@ -75,37 +83,61 @@ def learn(line: bytes, event: dict[str, Any]) -> Skeleton | None:
 
     Lines with escapes, two numbers side by side in a list, a map as label or an integer as id have none.
     """
+    return _learn(line, event, -1)
+
+
+def learn_open(line: bytes, event: dict[str, Any]) -> Skeleton | None:
+    """Like `learn`, but with a hole where the features are, which must not be nested."""
+    prefix = _prefix(event)
+    body = event["data"] if prefix else event
+    if b"\\" in line or any(isinstance(value, dict | list) for value in body.get("features", {}).values()):
+        return None
+    for path, begin, end in _nodes(line):
+        if path == (*prefix, "features"):
+            hollow = {**body, "features": {}}
+            emptied = line[: begin + 1] + line[end - 1 :]
+            return _learn(emptied, {**event, "data": hollow} if prefix else hollow, begin + 1)
+    return None
+
+
+def _learn(line: bytes, event: dict[str, Any], hole: int) -> Skeleton | None:
+    if b"\\" in line:
+        return None
     marks = [at for at, byte in enumerate(line) if byte == ord('"')]
     kind = read_row(event)[0][0]
-    prefix: Path = ("data",) if "specversion" in event else ()
+    prefix = _prefix(event)
     values: list[Value] = []
     fixed: list[Fixed] = []
-    done = mark = 0  # bytes and quotation marks already described
-    for path, begin, end in _scalars(line):
+    done = 0  # bytes already described
+    for path, begin, end in _nodes(line):
         role = _role(path, line[begin : begin + 1], prefix, kind)
         if role is Role.FIXED:
             continue
-        if role is Role.UNREADABLE:
-            return None
         text = line[begin] == ord('"')
         first, last = (begin + 1, end - 1) if text else (begin, end)
-        after = line.count(b'"', 0, first)
-        if after == mark:
+        if role is Role.UNREADABLE or b'"' not in line[done:first]:
             return None
-        fixed.extend(_pieces(line, done, first, mark, marks))
-        stop = (after, 0) if text else _before(line, last, after, marks)
-        values.append(Value(role, _name(path, prefix, role), (after - 1, first - marks[after - 1]), stop))
-        done, mark = last, after
-    fixed.extend(_pieces(line + b"\n", done, len(line) + 1, mark, marks))
-    return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values))
+        fixed.extend(_pieces(line, done, first, marks, hole))
+        values.append(Value(role, _name(path, prefix, role), _after(first, marks), _before(line, last, marks)))
+        done = last
+    fixed.extend(_pieces(line + b"\n", done, len(line) + 1, marks, hole))
+    if hole < 0:
+        return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values))
+    place = Value(Role.FIXED, "", _after(hole, marks), _before(line, hole, marks))
+    spaced = line[hole - 2 : hole - 1] == b" "
+    return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values), place, bisect_left(marks, hole), spaced)
 
 
-def _scalars(line: bytes) -> Iterator[tuple[Path, int, int]]:
-    """Yield path, start and end of every text, number and literal of `line`, which is good JSON without escapes."""
+def _prefix(event: dict[str, Any]) -> Path:
+    return ("data",) if "specversion" in event else ()
+
+
+def _nodes(line: bytes) -> Iterator[tuple[Path, int, int]]:
+    """Yield path, start and end of every value in `line`, which is good JSON without escapes."""
     tokens = _TOKEN.finditer(line)
 
     def walk(path: Path, opening: re.Match[bytes]) -> Iterator[tuple[Path, int, int]]:
-        if opening.group() not in (b"{", b"["):
+        if opening.group() not in _CONTAINERS:
             yield path, opening.start(), opening.end()
             return
         for at in count():
@@ -113,6 +145,7 @@ def _scalars(line: bytes) -> Iterator[tuple[Path, int, int]]:
             if token.group() == b",":
                 token = next(tokens)
             if token.group() in (b"}", b"]"):
+                yield path, opening.start(), token.end()
                 return
             if opening.group() == b"[":
                 yield from walk((*path, at), token)
@@ -125,6 +158,8 @@ def _scalars(line: bytes) -> Iterator[tuple[Path, int, int]]:
 
 def _role(path: Path, first: bytes, prefix: Path, kind: RowKind) -> Role:
     """Return what the value at `path` that begins with `first` is to us."""
+    if first in _CONTAINERS:
+        return Role.FIXED
     text, number = first == b'"', first in b"-0123456789"
     other = Role.OTHER_TEXT if text else Role.OTHER_NUMBER if number else Role.FIXED
     if path[: len(prefix)] != prefix:
@@ -153,14 +188,25 @@ def _name(path: Path, prefix: Path, role: Role) -> str:
     return ".".join(map(str, parts)) if role in (Role.FEATURE_TEXT, Role.FEATURE_NUMBER) else ""
 
 
-def _before(line: bytes, at: int, mark: int, marks: list[int]) -> tuple[int, int]:
-    """Return byte `at` seen from the next quotation mark, or else from the end of the line."""
+def _after(at: int, marks: list[int]) -> tuple[int, int]:
+    """Return byte `at` seen from the last quotation mark before it."""
+    mark = bisect_left(marks, at) - 1
+    return mark, at - marks[mark]
+
+
+def _before(line: bytes, at: int, marks: list[int]) -> tuple[int, int]:
+    """Return byte `at` seen from the quotation mark at or after it, or else from the end of the line."""
+    mark = bisect_left(marks, at)
     return (mark, at - marks[mark]) if mark < len(marks) else (LINE_END, at - len(line))
 
 
-def _pieces(line: bytes, start: int, stop: int, mark: int, marks: list[int]) -> Iterator[Fixed]:
-    """Cut the fixed bytes from `start` to `stop` up; `mark` is the number of quotation marks before them."""
-    has_mark = mark < len(marks) and marks[mark] < stop
+def _pieces(line: bytes, start: int, stop: int, marks: list[int], hole: int) -> Iterator[Fixed]:
+    """Cut up the fixed bytes from `start` to `stop`; none is seen across the hole. `line` ends with its newline."""
+    if start < hole < stop:
+        yield from _pieces(line, start, hole, marks, -1)
+        yield from _pieces(line, hole, stop, marks, -1)
+        return
+    mark = bisect_left(marks, start)
+    seen_from, base = (mark, marks[mark]) if mark < len(marks) and marks[mark] < stop else (LINE_END, len(line) - 1)
     for at in range(start, stop, PIECE):
-        text = line[at : min(at + PIECE, stop)]
-        yield Fixed(mark, at - marks[mark], text) if has_mark else Fixed(LINE_END, at - (len(line) - 1), text)
+        yield Fixed(seen_from, at - base, line[at : min(at + PIECE, stop)])

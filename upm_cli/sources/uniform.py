@@ -19,7 +19,7 @@ from upm_cli.core.window import (
     WindowBatch,
 )
 from upm_cli.sources.base import MAX_ID_BYTES
-from upm_cli.sources.block import Block, BoolArray
+from upm_cli.sources.block import Block, BoolArray, Lines
 from upm_cli.sources.frame import Comparer, Frame, Places, as_columns, copy_spans
 from upm_cli.sources.instants import parse_instants
 from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_numbers
@@ -30,12 +30,20 @@ _WORD: Final = 8
 
 @dataclass(slots=True)
 class Told:
-    """Text values of the feature `key`: `index` (n,) of each, and where in the block the text lies."""
+    """Features whose names may be new: `index` (n,), and where in the block the text lies that follows `prefix`.
 
-    key: str
+    The text is a name, the value that belongs to a prefix `k=`, or a key and its value as they stand in JSON.
+    """
+
+    prefix: bytes
     index: U32Array
     starts: I64Array
     ends: I64Array
+
+    def names(self, block: Block, rows: I64Array) -> list[bytes]:
+        """Return the names of some of them as people read them."""
+        spans = zip(self.starts[rows].tolist(), self.ends[rows].tolist(), strict=True)
+        return [self.prefix + _join(block.text[block.begin + start : block.begin + end]) for start, end in spans]
 
 
 @dataclass(slots=True)
@@ -45,6 +53,12 @@ class Part:
     rows: I64Array
     batch: WindowBatch
     told: list[Told]
+
+
+def _join(text: bytes) -> bytes:
+    """Turn `k":"v` into `k=v`; other text stays as it is."""
+    key, quote, rest = text.partition(b'"')
+    return key + b"=" + rest.rpartition(b'"')[2] if quote else key
 
 
 class _Spans:
@@ -90,6 +104,17 @@ class Reader:
         self.names = [self._numbers.names[at] for at in wanted]
         self.name_hashes = self._keys[~is_text].astype(np.uint32)
 
+    def fits(self, lines: Lines) -> BoolArray:
+        """Say which lines have the number of quotation marks that this shape needs."""
+        fitting: BoolArray = lines.marks == self.shape.marks
+        return fitting
+
+    def frame(self, block: Block, lines: Lines, numbers: I64Array) -> Frame:
+        """Return the lines with these `numbers`, which must fit."""
+        first = lines.first[numbers]
+        marks = block.quotes[first[:, None] + np.arange(self.shape.marks)]
+        return Frame(marks, lines.starts[numbers], lines.ends[numbers], first, first)
+
     def read(self, block: Block, frame: Frame) -> Part:
         """Read the lines of `frame` that have this shape and whose every value can be read in columns."""
         same = self._short.same(block, frame)
@@ -111,7 +136,6 @@ class Reader:
         if good.all():
             return Part(rows, batch, told)
         kept = np.flatnonzero(good)
-        told = [Told(t.key, t.index[kept], t.starts[kept], t.ends[kept]) for t in told]
         return Part(rows[kept], batch.take(kept), told)
 
     def _parse(self, block: Block, frame: Frame, good: BoolArray) -> Numbers:
@@ -174,7 +198,7 @@ class Reader:
             start, end = starts[:, at], ends[:, at]
             hashes = hash_pairs(self._keys[column : column + 1], block.hashes(start, end - start)).astype(np.uint32)
             index[:, column] = hashes
-            told.append(Told(key, hashes, start, end))
+            told.append(Told(key.encode() + b"=", hashes[good], start[good], end[good]))
         indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
         if numbers.state is None or not (numbers.state == NULL).any():
             return Csr(indptr, index.ravel(), value.ravel()), told
