@@ -16,7 +16,7 @@ LOSSES: Final[Mapping[str, tuple[str, ...]]] = {  # the first of each task is it
     "regression": ("squared", "huber"),
     "structured": ("squared", "huber"),
 }
-DEFAULT_RATES: Final[Mapping[str, float]] = {"sgd": 0.001, "adagrad": 0.45, "adam": 0.005, "ftrl": 0.1}
+DEFAULT_RATES: Final[Mapping[str, float]] = {"sgd": 0.001, "adagrad": 0.45, "adam": 0.02, "ftrl": 0.1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
