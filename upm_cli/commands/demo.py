@@ -145,19 +145,17 @@ def _tell(story: _Story, run: Callable[..., "Answer"], store: Callable[[], "Stor
     p95 = [window["p95"] or 0.0 for window in report["windows"]]
     worst = max(report["windows"], key=lambda window: window["p95"] or 0.0)
     story.say(f"drift by hour  {sparkline(p95)}  P95 {worst['p95']:.3f}, limit {report['threshold']:g}; exit code 6")
-    story.say(f"quarantined: what was learned from that hour is barred. Recommended: {worst['recommendation']}")
+    story.say(f"quarantined: v{bad['version']} is barred. Recommended: {worst['recommendation']}")
 
     story.act("Undo")
     undone = upm("rollback", TRAINER, "--yes", "--reason", "the feed says yes for no")
     story.say(f"v{undone['from_version']} → v{undone['to_version']}, pinned; the trainer goes on from there")
-    again = upm("activate", TRAINER, str(bad["version"]), "--to-stage", "global", "--yes", expect=(5,))
-    story.say(f"refused, exit code 5: {again['error']['detail']}")
+    again = upm("activate", TRAINER, "latest", "--to-stage", "global", "--yes", "--reason", "nightly job", expect=(5,))
+    story.say(f"the nightly job, again: refused, exit code 5: {again['error']['detail']}")
 
     story.act("Where things stand")
     (now,) = upm("status")["trainers"]
     story.say(f"v{now['active']} is live, {now['windows']['read']:,} messages read, {now['lag']} waiting")
-    barred = [row["version"] for row in upm("snapshot", "list", TRAINER)["snapshots"] if row["quarantined"]]
-    story.say(f"barred: {', '.join(f'v{version}' for version in barred)}")
 
 
 def _versions(versions: Sequence[int]) -> str:

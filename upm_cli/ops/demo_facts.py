@@ -7,6 +7,7 @@ from typing import Final
 
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Incident, Pin, Ring, Snapshot, Stream, Trainer
+from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
 from upm_cli.ops.demo import MESSAGES, SHIFT_AT, SPACING_MS, START_MS, TRAINER
 from upm_cli.store import (
@@ -154,8 +155,13 @@ def _moves(state: State) -> Finding:
 
 def _bad_is_barred(state: State) -> Finding:
     made_since = [snapshot for snapshot in state.snapshots.values() if snapshot.windows > SHIFT_AT]
-    barred = [snapshot for snapshot in made_since if snapshot.quarantined]
-    return len(barred) == len(made_since) > 0, f"{len(barred)} of {len(made_since)} made since the shift"
+    left = abandoned(state.snapshots.values(), state.trainer.lineage)
+    barred = [
+        snapshot
+        for snapshot in made_since
+        if snapshot.quarantined or tainted_by(snapshot.version, state.trainer.lineage, left)
+    ]
+    return len(barred) == len(made_since) > 0, f"{len(barred)} of {len(made_since)} snapshots made since the shift"
 
 
 def _good_is_live_and_pinned(state: State) -> Finding:
@@ -187,7 +193,7 @@ _FACTS: Final[tuple[tuple[str, Callable[[State], Finding]], ...]] = (
     ("every snapshot's bytes are what they were", _bytes_are_right),
     ("no hour before the shift was suspected", _nothing_before_the_shift),
     ("the first hour after it was quarantined", _quarantined),
-    ("what was learned from it is barred", _bad_is_barred),
+    ("no model that learned from it can go live", _bad_is_barred),
     ("the newest model went live and was rolled back", _moves),
     ("the good version is live and pinned", _good_is_live_and_pinned),
     ("the trainer is back on the good lineage", _trainer_is_back),
