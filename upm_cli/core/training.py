@@ -16,7 +16,7 @@ import numpy.typing as npt
 from upm_cli.core.comparing import Comparer
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.learning import Learner, LearnerSpec, create, restore
-from upm_cli.core.learning.labels import LabelCodec
+from upm_cli.core.learning.labels import Encoded, LabelCodec
 from upm_cli.core.learning.metrics import Metrics
 from upm_cli.core.learning.protocol import REJECT_TEXT, Reject
 from upm_cli.core.window import F32Array, I64Array, LabelKind, RowKind, U8Array, WindowBatch
@@ -83,25 +83,26 @@ class Fold:
         """
         batch = WindowBatch.concat([self._waiting, rows]) if len(self._waiting) else rows
         base, n = self.position, len(batch)
-        labels = _Labels.of(batch, self.codec)
+        labels = self.codec.encode(batch)
+        usable = labels.usable
         learned = 0  # how many of the usable rows
         for mark in [*np.flatnonzero(batch.kind >= RowKind.END).tolist(), n]:
-            ready = int(np.searchsorted(labels.usable, mark))
+            ready = int(np.searchsorted(usable, mark))
             if mark == n or batch.kind[mark] == RowKind.CUT:
                 ready -= (ready - learned) % self.learner.spec.batch_size
             parts, refused = [], []
             for start, stop in _spans(learned, ready, self.learner.spec.batch_size):
-                part, rejected = self._learn(batch, base, labels, labels.usable[start:stop])
+                part, rejected = self._learn(batch, base, labels, usable[start:stop])
                 parts.append(part)
                 refused += rejected
             learned = ready
-            stop = int(labels.usable[learned]) if learned < labels.usable.size else n
+            stop = int(usable[learned]) if learned < usable.size else n
             refused += self._consume(batch, base, labels, min(stop, mark + 1))
             self._waiting = batch.slice(self.position - base, n)
             yield Step(Comparisons.concat(parts), refused, cut=mark < n)
 
     def _learn(
-        self, batch: WindowBatch, base: int, labels: "_Labels", rows: I64Array
+        self, batch: WindowBatch, base: int, labels: Encoded, rows: I64Array
     ) -> tuple[Comparisons, list[Refused]]:
         whole = rows.size == rows[-1] - rows[0] + 1
         part = batch.slice(int(rows[0]), int(rows[-1]) + 1) if whole else batch.take(rows)
@@ -126,7 +127,7 @@ class Fold:
         ]
         return compared.take(np.flatnonzero(ok)), refused
 
-    def _consume(self, batch: WindowBatch, base: int, labels: "_Labels", stop: int) -> list[Refused]:
+    def _consume(self, batch: WindowBatch, base: int, labels: Encoded, stop: int) -> list[Refused]:
         """Move `position` past the rows before `stop`, counting those that are not learned from."""
         start = self.position - base
         if stop <= start:
@@ -134,13 +135,13 @@ class Fold:
         rows = slice(start, stop)
         is_window = batch.kind[rows] == RowKind.WINDOW
         self.tally.unlabelled += int((is_window & (batch.label_kind[rows] == LabelKind.NONE)).sum())
-        refused = np.flatnonzero(labels.reason[rows] != 0) + start
+        refused = np.flatnonzero(labels.reasons[rows] != 0) + start
         self.tally.dead_letter += int((batch.kind[refused] == RowKind.WINDOW).sum())
         windows = np.flatnonzero(is_window)
         if windows.size:
             self.tally.last_window_id = batch.window_id[int(windows[-1]) + start]
         self.position = base + stop
-        return [Refused(base + i, batch.window_id[i], self.codec.text(int(labels.reason[i]))) for i in refused.tolist()]
+        return [Refused(base + i, batch.window_id[i], self.codec.why(int(labels.reasons[i]))) for i in refused.tolist()]
 
     def manifest_fields(self) -> dict[str, Any]:
         """Return what a snapshot's manifest says of how far this model has learned."""
@@ -156,7 +157,7 @@ class Fold:
         arrays = {f"learner.{name}": value for name, value in self.learner.arrays().items()}
         arrays |= {f"metrics.{name}": value for name, value in self.metrics.arrays().items()}
         arrays["counts"] = self.comparer.counts
-        meta = {"learner": self.learner.meta(), "labels": self.codec.meta()}
+        meta = {"learner": self.learner.meta(), "labels": self.codec.meta(), "metrics": self.metrics.meta()}
         return arrays, meta
 
     @classmethod
@@ -172,24 +173,9 @@ class Fold:
         return cls(
             restore(meta["learner"], part("learner.")),
             LabelCodec.from_meta(meta["labels"]),
-            Metrics.from_parts(meta["labels"]["task"], part("metrics.")),
+            Metrics.from_parts(part("metrics."), meta["metrics"]),
             Comparer(arrays["counts"].astype(np.float64)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """The labels of n log rows as the learner takes them: `targets` (n, k), `reason` (n,) why one is refused."""
-
-    targets: F32Array
-    reason: U8Array
-    usable: I64Array  # rows to learn from, ascending
-
-    @classmethod
-    def of(cls, rows: WindowBatch, codec: LabelCodec) -> Self:
-        targets, reason = codec.encode(rows)
-        labelled = (rows.label_kind != LabelKind.NONE) & (rows.kind < RowKind.END)
-        return cls(targets, reason, np.flatnonzero(labelled & (reason == 0)))
 
 
 def _spans(start: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:

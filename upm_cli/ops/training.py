@@ -16,7 +16,7 @@ from upm_cli.core.learning import LearnerSpec
 from upm_cli.core.learning.labels import LabelCodec, TaskVote
 from upm_cli.core.records import Segment, Snapshot, Trainer, TrainerStatus
 from upm_cli.core.training import Fold, Refused, Tally
-from upm_cli.core.window import WindowBatch
+from upm_cli.core.window import RowKind, WindowBatch
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.store import blobs, collect, log, rejects, segmentfiles, segments, trainers
@@ -149,10 +149,33 @@ class TrainingSession:
         """Look at labels until the task is known; then go back and learn from the first row on."""
         self._vote.take(rows.slice(self._voted_to - segment.first_seq, len(rows)))
         self._voted_to = segment.last_seq + 1
-        begun = begin_fold(self._settings, self._vote, self.trainer.log_position)
-        if begun is not None:
-            self.fold = begun
+        input_ended = bool((rows.kind == RowKind.END).any())
+        self.fold = begin_fold(self._settings, self._vote, self.trainer, input_ended=input_ended)
+        if self.fold is not None:
             self._token = None
+        elif input_ended and not self._vote.count:
+            self._pass_unlabelled()
+
+    def _pass_unlabelled(self) -> None:
+        """Consume a complete input that had no label at all: there is nothing to learn, and no task to decide."""
+        unlabelled = 0
+        with self._store.write(actor="trainer") as tx:
+            fresh = trainers.get(tx, self.trainer.name)
+            if fresh.fence != self.trainer.fence:
+                raise SupersededError
+            known = segments.list_for(tx, "log", fresh.stream, from_seq=fresh.log_position)
+            for _, rows in log.scan(
+                self._store.home, [s for s in known if s.last_seq < self._voted_to], fresh.log_position
+            ):
+                unlabelled += int((rows.kind == RowKind.WINDOW).sum())
+            fresh = replace(
+                fresh,
+                log_position=self._voted_to,
+                unlabelled=fresh.unlabelled + unlabelled,
+                updated_at_ms=self._clock.now_ms(),
+            )
+            trainers.put(tx, fresh)
+        self.trainer = fresh
 
     def _learn(self, rows: WindowBatch) -> None:
         assert self.fold is not None
@@ -286,7 +309,7 @@ class TrainingSession:
             self._recorder.record("upm.trainer.update", measured, about)
 
 
-def begin_fold(settings: "Settings", vote: TaskVote, position: int) -> Fold | None:
+def begin_fold(settings: "Settings", vote: TaskVote, trainer: Trainer, *, input_ended: bool) -> Fold | None:
     """Return a fold that has learned nothing, once the labels seen say what the task is (None: not yet).
 
     With a task in the configuration only a structured one needs labels, for the names of its outputs.
@@ -296,14 +319,28 @@ def begin_fold(settings: "Settings", vote: TaskVote, position: int) -> Fold | No
         learning_rate=settings.trainer_worker.learning_rate,
         batch_size=settings.trainer_worker.batch_size,
     )
-    if wanted.task in ("auto", "structured") and not vote.is_decided:
+    needs_labels = wanted.task in ("auto", "structured")
+    if needs_labels and not (vote.is_complete or (input_ended and vote.count)):
         return None
-    task = vote.task() if wanted.task == "auto" else wanted.task
-    names = vote.outputs() if task == "structured" else []
+    task = (vote.task or wanted.task) if wanted.task == "auto" else wanted.task
+    names = vote.names if task == "structured" else ()
     if task == "structured" and not names:
         return None
     spec = wanted.resolved(task, len(names))
-    return Fold.begin(spec, LabelCodec(task, names=tuple(names), max_classes=spec.max_classes), position)
+    fold = Fold.begin(spec, LabelCodec.begin(task, names, spec.max_classes), trainer.log_position)
+    fold.tally = _tally(trainer)
+    return fold
+
+
+def _tally(trainer: Trainer) -> Tally:
+    return Tally(
+        trained=trainer.trained,
+        unlabelled=trainer.unlabelled,
+        dead_letter=trainer.dead_letter,
+        loss_sum=trainer.loss_sum,
+        last_loss=trainer.last_loss,
+        last_window_id=trainer.last_window_id or "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,14 +382,7 @@ def load_checkpoint(store: "Store", trainer: Trainer) -> Fold | None:
             code="UPM-E096",
         ) from exc
     fold.position = trainer.log_position
-    fold.tally = Tally(
-        trained=trainer.trained,
-        unlabelled=trainer.unlabelled,
-        dead_letter=trainer.dead_letter,
-        loss_sum=trainer.loss_sum,
-        last_loss=trainer.last_loss,
-        last_window_id=trainer.last_window_id or "",
-    )
+    fold.tally = _tally(trainer)
     return fold
 
 
