@@ -90,15 +90,19 @@ def newest_version(snapshots: Iterable[Snapshot], seq: int) -> int | None:
     return max((s.version for s in snapshots if s.last_seq <= seq), default=None)
 
 
-def suspects(window: DriftWindow, until_seq: int | None, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-    """Return the snapshots that were made during a failed window: before `until_seq`, where the next one begins.
+def suspects(window: DriftWindow, passed_seq: int | None, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return the snapshots that a failed window casts doubt on.
 
-    The predictions of that window are the nearest measurement of how good they are. Those already named in the
-    window's record are left out, so that one which an operator has released stays so.
+    Those whose own part of the log (`first_seq` to `last_seq`) touches it, unless it also reaches `passed_seq`, where
+    the next window that passed begins: then it predicts well again. Those already named in the window's record are
+    left out, so that one which an operator has released stays so.
     """
     known = set(window.metadata.get("suspects", ()))
     return [
         s
         for s in snapshots
-        if s.version not in known and window.first_seq <= s.last_seq and (until_seq is None or s.last_seq < until_seq)
+        if s.version not in known
+        and s.first_seq <= window.last_seq
+        and s.last_seq >= window.first_seq
+        and (passed_seq is None or s.last_seq < passed_seq)
     ]

@@ -7,7 +7,6 @@ save that reading.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 from upm_cli.clock import Clock
@@ -172,9 +171,8 @@ def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder
         changed = [row for row in rows if known.get(row.window_id) != row]
         for row in changed:
             drift.put(tx, row)
-        ends = {row.window_id: after.first_seq for row, after in pairwise(rows)}
         failed = [row for row in changed if _begins_quarantine(row, known)]
-        quarantined = [quarantine.begin(tx, clock, row, ends.get(row.window_id)) for row in failed]
+        quarantined = [quarantine.begin(tx, clock, row, _next_pass(row, rows)) for row in failed]
         if changed:
             quarantine.extend(tx, monitor.trainer)
         if found.closed:
@@ -227,6 +225,11 @@ def _rows(
 def _begins_quarantine(row: DriftWindow, known: Mapping[str, DriftWindow]) -> bool:
     before = known.get(row.window_id)
     return row.status is DriftStatus.QUARANTINED and (before is None or before.status is not row.status)
+
+
+def _next_pass(window: DriftWindow, rows: Sequence[DriftWindow]) -> int | None:
+    """Return where the first window after `window` that passed begins."""
+    return next((row.first_seq for row in rows if row.first_seq > window.first_seq and row.verdict == "pass"), None)
 
 
 def _tell_trainer(tx: Tx, clock: Clock, name: str, rows: Sequence[DriftWindow]) -> None:

@@ -15,13 +15,13 @@ from upm_cli.store.unit import Tx
 LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were committed later
 
 
-def begin(tx: Tx, clock: Clock, window: DriftWindow, until_seq: int | None) -> DriftWindow:
+def begin(tx: Tx, clock: Clock, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     """Quarantine the failed `window`: bar its snapshots, recommend what to do, send the event, write the ledger.
 
-    `until_seq` is where the next window begins (None: it has not). Returns the window as it is recorded. Nothing is
-    rolled back or paused: that is for a person to decide.
+    `passed_seq` is where the next window that passed begins (None: none has). Returns the window as it is recorded.
+    Nothing is rolled back or paused: that is for a person to decide.
     """
-    window = _bar(tx, window, until_seq)
+    window = _bar(tx, window, passed_seq)
     window = replace(window, recommendation=recommendation(tx, window))
     drift.put(tx, window)
     barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
@@ -55,20 +55,21 @@ def begin(tx: Tx, clock: Clock, window: DriftWindow, until_seq: int | None) -> D
 
 
 def extend(tx: Tx, trainer: str) -> None:
-    """Bar snapshots that were made during a quarantined window, but committed after it was judged."""
-    until_seq = None
+    """Bar snapshots that learned from a quarantined window, but were committed after it was judged."""
+    passed_seq = None
     for window in drift.newest(tx, trainer, LOOK_BACK):
         if window.status is DriftStatus.QUARANTINED:
-            barred = _bar(tx, window, until_seq)
+            barred = _bar(tx, window, passed_seq)
             if barred is not window:
                 drift.put(tx, barred)
-        until_seq = window.first_seq
+        if window.verdict == "pass":
+            passed_seq = window.first_seq
 
 
-def _bar(tx: Tx, window: DriftWindow, until_seq: int | None) -> DriftWindow:
+def _bar(tx: Tx, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     """Quarantine the snapshots of `window` that it does not name yet; return it with their versions."""
     named = list(window.metadata.get("suspects", ()))
-    fresh = suspects(window, until_seq, snapshots.list_for(tx, window.trainer))
+    fresh = suspects(window, passed_seq, snapshots.list_for(tx, window.trainer))
     if not fresh and "suspects" in window.metadata:
         return window
     why = f"drift window {window.window_id}: P95 {window.p95:.4g} reached {window.threshold:g}"
