@@ -163,7 +163,7 @@ def plan_rollback(
     if where is None or where not in live:
         raise RefusedError(
             f"trainer {trainer.name} has nothing live" + (f" in {where}" if where else "") + " to roll back from",
-            hint=f"upm activate {trainer.name} VERSION makes one live; upm pause {trainer.name} stops the learning",
+            hint=f"make one live with upm activate {trainer.name} VERSION; upm pause {trainer.name} stops the learning",
             code="UPM-E055",
         )
     current = live[where]

@@ -51,7 +51,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
     if found is None:
         raise NotFoundError(
             f"trainer {trainer} has no {word} version" + (f" in {where}" if where else ""),
-            hint=f"upm snapshot list {trainer}, then upm activate {trainer} VERSION",
+            hint=f"see upm snapshot list {trainer}, then upm activate {trainer} VERSION",
             code="UPM-E044",
         )
     return found
@@ -59,7 +59,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
 
 def _no_version(word: str, trainer: str, versions: Sequence[int]) -> NotFoundError:
     known = f"it has v{min(versions)} to v{max(versions)}" if versions else "it has none yet"
-    hint = f"upm snapshot list {trainer}" if versions else f"upm snapshot create {trainer} takes one now"
+    hint = f"upm snapshot list {trainer}" if versions else f"upm snapshot create {trainer}"
     return NotFoundError(f"trainer {trainer} has no snapshot {word}; {known}", hint=hint, code="UPM-E044")
 
 
