@@ -141,7 +141,9 @@ def check_shuffled_labels_teach_nothing(spec: LearnerSpec, rng: np.random.Genera
     sample = make_sample(spec, rng, 200 * max(8, spec.batch_size))
     shuffled = Sample(sample.x, sample.y[rng.permutation(len(sample))])
     learner, metrics = create(spec), Metrics.begin(spec.task)
-    for result, at in zip(learn(learner, shuffled, spec.batch_size), range(0, len(sample), spec.batch_size), strict=True):
+    for result, at in zip(
+        learn(learner, shuffled, spec.batch_size), range(0, len(sample), spec.batch_size), strict=True
+    ):
         metrics.update(
             result.predictions, shuffled.y[at : at + spec.batch_size], result.losses, np.logical_not(result.rejected)
         )
@@ -192,7 +194,9 @@ def check_rejected_windows_leave_no_trace(spec: LearnerSpec, rng: np.random.Gene
 def check_order_of_features_does_not_matter(spec: LearnerSpec, rng: np.random.Generator) -> None:
     """Windows with their features in another order get the same predictions, up to rounding."""
     sample = make_sample(spec, rng, 600)
-    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in zip(sample.x.indptr, sample.x.indptr[1:], strict=False)])
+    order = np.concatenate(
+        [rng.permutation(np.arange(a, b)) for a, b in zip(sample.x.indptr, sample.x.indptr[1:], strict=False)]
+    )
     other = Sample(Csr(sample.x.indptr, sample.x.index[order], sample.x.value[order]), sample.y)
     first = np.concatenate([r.predictions for r in learn(create(spec), sample, 600)])
     second = np.concatenate([r.predictions for r in learn(create(spec), other, 600)])

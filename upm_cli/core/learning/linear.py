@@ -110,7 +110,7 @@ class LinearLearner:
             learned -= int(np.count_nonzero(block.unfit[rows]))
         rate = self._rate if self._is_steady else rate_at(self.spec, self._learned)
         labels = self._labels.after(work.targets.y[rows]) if self._is_number else self._labels
-        if self._rejects(work, rows, margins, delta, labels, rate):
+        if self._rejects(work, rows, margins, delta, rate):
             return False
         fresh = self._labels.fresh(labels) if self._sets_bias else _NONE
         if fresh.size:
@@ -131,11 +131,9 @@ class LinearLearner:
                 self._weights.bias[fresh] = labels.centres[fresh] / self._shrink
         return True
 
-    def _rejects(
-        self, work: Work, rows: slice, margins: F32Array, delta: F32Array, labels: LabelScale, rate: float
-    ) -> bool:
+    def _rejects(self, work: Work, rows: slice, margins: F32Array, delta: F32Array, rate: float) -> bool:
         """Reject the windows of a batch that are beyond a bound; true when there are any that were not yet rejected."""
-        far = far_numbers(margins, work.targets.y[rows], labels) if self._is_number else far_classes(margins)
+        far = far_numbers(margins, work.targets.y[rows], self._labels) if self._is_number else far_classes(margins)
         if far is None and self._has_long_steps:
             far = long_steps(delta, work.block.norms[rows], rate)
         if far is None:

@@ -7,8 +7,8 @@ from upm_cli.core.learning import LearnerSpec
 from upm_cli.core.learning.checks import CHECKS, Check
 
 SPECS = [
-    LearnerSpec(task=task, optimizer=optimizer, learning_rate=rate, bits=10, outputs=3 if task == "structured" else 0, **more)
-    for task in ("binary", "multiclass", "regression", "structured")
+    LearnerSpec(task=task, optimizer=optimizer, learning_rate=rate, bits=10, outputs=outputs, **more)
+    for task, outputs in (("binary", 0), ("multiclass", 0), ("regression", 0), ("structured", 3))
     for optimizer, rate, more in (
         ("adagrad", None, {}),
         ("sgd", 0.01, {}),
@@ -22,7 +22,7 @@ SPECS = [
     LearnerSpec(task="multiclass", bits=3, batch_size=7, clip=1.0, schedule="inverse_scaling"),
     LearnerSpec(task="regression", bits=10, loss="huber", weight_decay=1e-4, schedule="cosine", warmup_windows=100),
     LearnerSpec(task="structured", outputs=1, bits=10, optimizer="sgd", learning_rate=0.01, scaler="none"),
-]  # fmt: skip
+]
 
 
 def describe(spec: LearnerSpec) -> str:
