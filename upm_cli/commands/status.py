@@ -9,9 +9,6 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import Column, Table, emit
 
-_SYMBOLS = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
-_BARS = "▁▂▃▄▅▆▇█"
-
 
 def register(app: typer.Typer) -> None:
     app.command("status")(status)
@@ -64,12 +61,13 @@ _KEYS = (
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+    from upm_cli.ops.report_chart import sparkline
+    from upm_cli.ops.status import SYMBOLS
+
     active = f"v{row['active']:04d} {row['stage']['kind']}" if row["active"] is not None else "—"
-    p95, recent = row["drift"]["p95"], [value for value in row["drift"]["recent"] if value is not None]
-    top = max([*recent, row["drift"]["limit"]])
-    line = "".join(_BARS[min(7, int(8 * value / top))] for value in recent) if top > 0 else ""
+    p95, line = row["drift"]["p95"], sparkline(row["drift"]["recent"], row["drift"]["limit"])
     return {
-        "shown_state": f"{_SYMBOLS.get(row['state'], '?')} {row['state']}",
+        "shown_state": f"{SYMBOLS.get(row['state'], '?')} {row['state']}",
         "shown_active": active,
         "shown_drift": f"{p95:.3f} {line}" if p95 is not None else "unknown",
         "trained": f"{row['windows']['trained']:,}",

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from upm_cli.core.event import EVENTS, TELEMETRY
+from upm_cli.core.records import OutboxEvent
 from upm_cli.errors import UsageError
 from upm_cli.ids import iso
 from upm_cli.ops import telemetry
@@ -34,6 +35,14 @@ def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | Non
             yield event
 
 
+def newest(store: Store, limit: int) -> list[dict[str, Any]]:
+    """Return the newest `limit` events and ledger entries, oldest first."""
+    with store.read() as reader:
+        events = outbox.after(reader, reader.meta.outbox_position - limit, limit)
+    parts = [[_told(event) for event in events], list(_ledger(store))[-limit:]]
+    return list(heapq.merge(*parts, key=lambda event: str(event["time"])))[-limit:]
+
+
 def _check(pattern: str) -> None:
     known = [*EVENTS, *TELEMETRY]
     if pattern.startswith(LEDGER) or any(fnmatchcase(name, pattern) for name in known):
@@ -58,10 +67,14 @@ def _events(store: Store) -> Iterator[dict[str, Any]]:
         with store.read() as reader:
             page = outbox.after(reader, position, _PAGE)
         for event in page:
-            yield _cloud_event(event.event_id, event.source, event.type, iso(event.at_ms), dict(event.data))
+            yield _told(event)
         if len(page) < _PAGE:
             return
         position = page[-1].position
+
+
+def _told(event: OutboxEvent) -> dict[str, Any]:
+    return _cloud_event(event.event_id, event.source, event.type, iso(event.at_ms), dict(event.data))
 
 
 def _ledger(store: Store) -> Iterator[dict[str, Any]]:

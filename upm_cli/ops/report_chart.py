@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+_BARS = "▁▂▃▄▅▆▇█"
 _DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))  # braille bits by column, from the bottom up
 
 
@@ -75,6 +76,13 @@ def chart(
     gap = columns - len(first) - len(last)
     lines.append(" " * (margin + 1) + (first + " " * gap + last if gap > 0 else last))
     return lines
+
+
+def sparkline(values: Sequence[float | None], limit: float) -> str:
+    """Return one bar for each value, the highest for the limit or above; a value that is not known has none."""
+    known = [value for value in values if value is not None]
+    top = max([*known, limit])
+    return "".join(_BARS[min(7, int(8 * value / top))] for value in known) if top > 0 else ""
 
 
 def round_up(value: float) -> float:

@@ -1,12 +1,13 @@
 """What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Ring, Segment, Stream, Trainer
+from upm_cli.core.records import DriftStatus, DriftWindow, Ring, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
+from upm_cli.ops.trainers import train_lease
 from upm_cli.store import activations, drift, lease, runfiles, segments, snapshots, streams, trainers
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Worst first: what needs a person stands on top.
 _ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
+#: A symbol for each state, so that colour is never needed.
+SYMBOLS: Final = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +90,36 @@ def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, An
     """Return what `upm status` prints: workers, trainers worst first, problems with what to do next."""
     shown = all_trainers(store, settings)
     now = clock.now_ms()
-    workers = [_worker(store, status, now) for status in runfiles.read_statuses(store.home)]
+    return overview_of(store, shown, all_workers(store, now), now)
+
+
+def overview_of(
+    store: "Store", shown: Sequence[Mapping[str, Any]], workers: list[dict[str, Any]], now_ms: int
+) -> dict[str, Any]:
+    """Return the overview of trainers and workers that were read already; reads nothing itself."""
     return {
-        "at": iso(now),
+        "at": iso(now_ms),
         "home": str(store.home),
         "workers": workers,
-        "trainers": [_row(details, workers, now) for details in shown],
+        "trainers": [_row(details, workers, now_ms) for details in shown],
         "problems": [problem for details in shown for problem in _problems(details)],
     }
+
+
+def all_workers(store: "Store", now_ms: int) -> list[dict[str, Any]]:
+    """Return what each worker says of itself in its status file, whether it is alive, and how old that is."""
+    return [_worker(store, status, now_ms) for status in runfiles.read_statuses(store.home)]
+
+
+def being_trained(store: "Store", names: Iterable[str]) -> frozenset[str]:
+    """Return those of the trainers `names` that somebody trains now: what the state itself does not tell."""
+    return frozenset(name for name in names if lease.holder(store.home, train_lease(name)) is not None)
+
+
+def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
+    """Return the snapshots of a trainer, oldest first."""
+    with store.read() as reader:
+        return snapshots.list_for(reader, name)
 
 
 def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
@@ -115,7 +140,7 @@ def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
 
 def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, Any]:
     trainer = facts.trainer
-    holder = lease.holder(store.home, f"train-{trainer.name}")
+    holder = lease.holder(store.home, train_lease(trainer.name))
     judged = [window for window in facts.windows if window.verdict != "unknown"]
     return {
         "name": trainer.name,
