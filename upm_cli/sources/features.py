@@ -98,9 +98,10 @@ class FeatureColumns:
         """Return `indptr`, `index`, `value` as of a Csr, and every distinct name with its index."""
         names = list(self._numbers)
         hashes = _hash_names(names)
-        index = hashes[np.array(self._ids, np.int64)] if self._ids else np.zeros(0, np.uint32)
+        ids = np.array(self._ids, np.int64)
         value = np.array(self._values, np.float64).astype(np.float32) + np.float32(0)  # no negative zeros
-        return np.array(self._ends, np.int64), index, value, names, hashes
+        used = np.unique(ids)  # names of refused windows are not
+        return np.array(self._ends, np.int64), hashes[ids], value, [names[at] for at in used.tolist()], hashes[used]
 
 
 class Pairs(list[tuple[str, Any]]):

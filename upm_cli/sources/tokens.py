@@ -61,7 +61,7 @@ def find_tokens(
     texts = np.flatnonzero(~keys)
     tokens = Tokens(counts, opens, closes, stops, texts, gap)
     if texts.size:
-        _check_texts(tokens, keys, right, first)
+        tokens.texts = _check_texts(tokens, keys, right, first)
     right[first] &= opens[first] == starts[filled]
     if not right.all():
         good[tokens.line_of(np.flatnonzero(~right))] = False
@@ -77,12 +77,16 @@ def _holds(block: Block, places: I64Array, shift: int, byte: int, spaced: bool) 
     return holds
 
 
-def _check_texts(tokens: Tokens, keys: BoolArray, right: BoolArray, first: I64Array) -> None:
-    """Check that each text follows a key of the same object closely, and that nothing comes after it."""
+def _check_texts(tokens: Tokens, keys: BoolArray, right: BoolArray, first: I64Array) -> I64Array:
+    """Return the texts that follow a key of the same object closely and after which nothing comes."""
     texts = tokens.texts
-    owner = np.maximum(texts - 1, 0)
-    fine = keys[owner] & (tokens.opens[texts] - tokens.closes[owner] == tokens.gap + 1)
+    begins_object = np.zeros(keys.size, bool)
+    begins_object[first] = True
+    owners = np.maximum(texts - 1, 0)
+    fine = keys[owners] & ~begins_object[texts]
+    fine &= tokens.opens[texts] - tokens.closes[owners] == tokens.gap + 1
     fine &= tokens.stops[texts] == tokens.closes[texts] + 1
-    right[owner] = True  # its value is the text, and no comma comes before that
-    right[texts] &= fine
-    right[np.intersect1d(texts, first, assume_unique=True)] = False
+    right[owners[fine]] = True  # its value is the text: no comma comes before that
+    right[texts[~fine]] = False
+    kept: I64Array = texts[fine]
+    return kept
