@@ -42,3 +42,8 @@ def for_error(error: BaseException) -> ExitCode:
         if kind in _BY_ERROR:
             return _BY_ERROR[kind]
     return ExitCode.INTERNAL
+
+
+def error_for(code: int) -> type[errors.UpmError]:
+    """Return the kind of error that ends with `code`."""
+    return next((kind for kind, own in _BY_ERROR.items() if own == code), errors.UpmError)

@@ -99,7 +99,9 @@ def test_windows_that_came_too_late_are_listed_on_their_own(project: Path, capsy
     (late,) = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert (late["window_id"], late["tenant_id"], late["window_start"]) == ("w1", "acme", T0 + 1000)
-    assert run(capsys, project, "events", "dead-letters", "--late", "--retry")[0] == 2
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--late", "--retry", "-o", "json")
+    assert (code, json.loads(out)["ingested"]) == (0, 1)
+    assert run(capsys, project, "events", "dead-letters", "--late", "-o", "jsonl")[1] == ""
 
 
 def test_an_unknown_trainer_is_refused_with_a_guess(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

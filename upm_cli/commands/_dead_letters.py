@@ -7,7 +7,6 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import Column, Table, emit
-from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -21,11 +20,12 @@ def dead_letters(
     ctx: Context,
     trainer: Annotated[str | None, typer.Argument(metavar="[TRAINER]", help="Default: the only one.")] = None,
     late: Annotated[bool, typer.Option("--late", help="List the windows that came too late instead.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Feed dead letters in again; those still bad stay.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Feed them in again; those still bad stay.")] = False,
 ) -> int:
     """List what could not be learned from: records that could not be read, and windows the learner refused.
 
-    --retry decodes the records again and feeds the good ones in as new arrivals. Exit code 8 when some stay.
+    --retry decodes the records again and feeds the good ones in as new arrivals; with --late it puts the windows that
+    came too late behind everything in the log, to be learned after all. Exit code 8 when some stay.
 
     Example: upm events dead-letters main -o jsonl
 
@@ -33,12 +33,10 @@ def dead_letters(
     """
     from upm_cli.ops import dead_letters as ops
 
-    if retry and late:
-        raise UsageError("--retry is for dead letters, not for late windows", hint="leave out --late")
     name = ctx.trainer_name(trainer)
     stream = _stream(ctx, name)
     if retry:
-        return _retry(ctx, name, stream)
+        return _retry_late(ctx, name, stream) if late else _retry(ctx, name, stream)
     if late:
         rows = [dict(row) for row in ops.late_windows(ctx.store, stream)] if stream else []
         emit(ctx, {"trainer": name, "late_windows": rows}, _late_table())
@@ -59,6 +57,25 @@ def _stream(ctx: Context, name: str) -> str | None:
         known = trainers.find(reader, name)
         found = streams.find(reader, known.stream if known else name)
     return found.name if found else None
+
+
+def _retry_late(ctx: Context, name: str, stream: str | None) -> int:
+    from upm_cli.ops import dead_letters as ops
+
+    waiting = len(list(ops.late_windows(ctx.store, stream))) if stream else 0
+    ingested = 0
+    if stream is not None and not ctx.change.dry_run:
+        ingested = ops.readmit_late(ctx.store, ctx.clock, _policy(ctx), stream).ingested
+    payload = {"trainer": name, "late_windows": waiting, "ingested": ingested, "dry_run": ctx.change.dry_run}
+    text = (
+        f"{waiting:,} late windows would be put into the log"
+        if ctx.change.dry_run
+        else f"{ingested:,} put into the log"
+    )
+    emit(ctx, payload, text=text)
+    if ingested:
+        ctx.say.hint(f"upm train {name} --once learns from them")
+    return ExitCode.DONE
 
 
 def _retry(ctx: Context, name: str, stream: str | None) -> int:

@@ -47,12 +47,12 @@ def ingest(
     project = Project(folder=ctx.project, config=ctx.config_option, overrides=ctx.globals.overrides)
     child = ingest_child(project, known.stream, sources, format, follow=follow)
     with ctx.say.progress(f"ingesting into {known.stream}") as progress:
-        code, _ = run_tree(ctx.store, ctx.clock, [child], partial(_show, progress))
+        ended = run_tree(ctx.store, ctx.clock, ctx.settings, [child], partial(_show, progress))
     details = status.trainer_details(ctx.store, ctx.settings, name)
     result = {"stream": known.stream, "trainer": name, "windows": details["windows"], "gaps": details["gaps"]}
-    result |= {"late_arrivals": details["late_arrivals"], "exit_code": code}
+    result |= {"late_arrivals": details["late_arrivals"]}
     emit(ctx, result, text=_summary(result))
-    return code
+    return ended.exit_code
 
 
 def _show(progress: Progress, workers: Mapping[str, Mapping[str, Any]]) -> None:

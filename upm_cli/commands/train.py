@@ -69,12 +69,12 @@ def train(
         lease.acquire(ctx.store.home, trainers.train_lease(name), ctx.command),
         ctx.say.progress(f"training {name}") as progress,
     ):
-        code, restarts = run_tree(ctx.store, ctx.clock, job.children(), partial(_show, progress, name))
+        ended = run_tree(ctx.store, ctx.clock, settings, job.children(), partial(_show, progress, name))
     details = status.trainer_details(ctx.store, settings, name)
     result = status.train_result(ctx.store, details, since_version=known.last_version)
-    result |= {"elapsed_s": round(ctx.clock.monotonic_s() - started_s, 3), "restarts": restarts, "exit_code": code}
+    result |= {"elapsed_s": round(ctx.clock.monotonic_s() - started_s, 3), "restarts": ended.restarts}
     emit(ctx, result, text=_summary(result, sources))
-    return code
+    return ended.exit_code
 
 
 def _summary(result: Mapping[str, Any], sources: list[str]) -> str:

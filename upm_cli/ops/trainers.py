@@ -32,11 +32,20 @@ def new_trainer(name: str, clock: Clock, *, mode: Mode, tenant_id: str | None = 
 def add(
     store: "Store", clock: Clock, name: str, *, mode: Mode, actor: str, tenant_id: str | None = None, stream: str = ""
 ) -> Trainer:
-    """Add a trainer. The same again changes nothing; other values under a known name raise UsageError."""
+    """Add a trainer. The same again changes nothing.
+
+    Raises UsageError for other values under a known name, and for the name of a removed trainer that was activated.
+    """
     wanted = new_trainer(name, clock, mode=mode, tenant_id=tenant_id, stream=stream)
     with store.write(actor=actor) as tx:
         known = trainers.find(tx, name)
         if known is None:
+            if activations.history(tx, name):
+                raise UsageError(
+                    f"the name {name} belonged to a trainer whose versions were activated",
+                    hint="agents may remember its versions and epochs: choose another name",
+                    code="UPM-E027",
+                )
             _put_new(tx, wanted)
             return wanted
     if (known.tenant_id, known.stream) != (wanted.tenant_id, wanted.stream):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upm_cli.clock import SystemClock
-from upm_cli.workers.context import Project, Worker, fail
+from upm_cli.workers.context import PARENT, Project, Worker, fail
 from upm_cli.workers.lifeline import Stop, Upstream, die_with_parent
 
 
@@ -19,16 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     stop = Stop()
     stop.install()
-    if "UPM_PARENT_PID" in os.environ:
-        die_with_parent(int(os.environ["UPM_PARENT_PID"]))
+    if PARENT in os.environ:
+        die_with_parent(int(os.environ[PARENT]))
     os.umask(0o077)
     project = Project(folder=options.project, config=options.config, overrides=tuple(options.overrides))
-    name = f"{options.worker}-{options.name}"
+    name, clock = f"{options.worker}-{options.name}", SystemClock()
     try:
-        worker = Worker.open(name, project, SystemClock(), stop)
+        worker = Worker.open(name, project, clock, stop)
         return _run(worker, options)
     except (Exception, KeyboardInterrupt) as exc:  # the one last catcher of this process
-        return fail(exc, name, project.folder / ".upm")
+        return fail(exc, name, project.folder / ".upm", clock)
 
 
 def _run(worker: Worker, options: argparse.Namespace) -> int:

@@ -14,12 +14,14 @@ from upm_cli.config.load import load
 from upm_cli.config.schema import Settings
 from upm_cli.errors import UpmError
 from upm_cli.exit_codes import ExitCode, for_error
+from upm_cli.ops import telemetry
 from upm_cli.store import fsio, runfiles
 from upm_cli.store.session import Store
 from upm_cli.telemetry.points import Recorder
 from upm_cli.workers.lifeline import Stop
 
 STATUS_EVERY_S = 0.2
+PARENT = "UPM_PARENT_PID"  # set by the tree that started this worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,11 @@ class Worker:
         store = Store(project.folder / ".upm", clock, lock_timeout_s=60.0, command=f"upm worker {name}")
         return cls(name, project, settings, store, clock, stop, Recorder(clock.now_ms()))
 
+    def flush(self, *, force: bool = False) -> None:
+        """Write the measurements if they are due, unless telemetry is switched off."""
+        if self.settings.telemetry.enabled:
+            telemetry.flush(self.store.home, self.name, self.recorder, self.clock.now_ms(), force=force)
+
     def tell(self, state: str, done: int, *, force: bool = False, **facts: Any) -> None:
         """Replace the status file if it is a while old; `done` counts windows and gives the rate."""
         now_s = self.clock.monotonic_s()
@@ -87,12 +94,25 @@ class Worker:
         runfiles.write_status(self.store.home, self.name, status)
 
 
-def fail(error: BaseException, name: str, home: Path) -> int:
-    """Say on stderr what went wrong and return the exit code; a bug leaves its traceback in .upm/crash."""
+def fail(error: BaseException, name: str, home: Path, clock: Clock) -> int:
+    """Say what went wrong and return the exit code; a bug leaves its traceback in .upm/crash.
+
+    An error of ours goes into the status file, where a parent finds it; without a parent it goes to stderr.
+    """
     if isinstance(error, UpmError):
-        _say(f"error[{error.code}]: {name}: {error.message}")
-        if error.hint:
-            _say(f"hint: {error.hint}")
+        context = {
+            key: value if isinstance(value, str | int | float) else str(value) for key, value in error.context.items()
+        }
+        told = {"code": error.code, "message": error.message, "hint": error.hint, "context": context}
+        status = {"worker": name, "lease": name, "pid": os.getpid(), "state": "failed", "at_ms": clock.now_ms()}
+        try:
+            runfiles.write_status(home, name, {**status, "done": 0, "error": told})
+        except UpmError:
+            told = {}
+        if not told or PARENT not in os.environ:
+            _say(f"error[{error.code}]: {name}: {error.message}")
+            if error.hint:
+                _say(f"hint: {error.hint}")
         return for_error(error)
     where = home / "crash" / f"{name}-{os.getpid()}.txt"
     text = "".join(traceback.format_exception(error))

@@ -1,7 +1,6 @@
 """The drift monitor worker: judge new comparisons as the trainer commits them."""
 
 from upm_cli.ops.drift import Judged, Memory, judge_new
-from upm_cli.ops.telemetry import flush
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
 from upm_cli.workers.lifeline import Upstream
@@ -29,12 +28,12 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                     seen = None
                     continue
             _tell(worker, trainer, compared)
-            flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms())
+            worker.flush()
             if may_end:
                 break
             worker.clock.sleep(POLL_S)
         _tell(worker, trainer, compared, force=True)
-        flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms(), force=True)
+        worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
 

@@ -7,7 +7,6 @@ from upm_cli.config.schema import ReplayBufferSettings
 from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.ops.ingest import IngestSession
-from upm_cli.ops.telemetry import flush
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
 from upm_cli.sources.follow import Follow
@@ -29,7 +28,7 @@ def run(worker: Worker, stream: str, specs: Sequence[str], format: str, *, follo
         else:
             loop.drain(specs, format)
         loop.tell("stopped", force=True)
-        flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms(), force=True)
+        worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
 
@@ -127,8 +126,7 @@ class _Loop:
     def _commit(self) -> None:
         self._session.commit()
         self._uncommitted = 0
-        home, now_ms = self._worker.store.home, self._worker.clock.now_ms()
-        flush(home, self._worker.name, self._worker.recorder, now_ms)
+        self._worker.flush()
 
 
 def _left(path: str, position: SourcePosition | None) -> int:

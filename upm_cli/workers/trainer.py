@@ -1,7 +1,6 @@
 """The trainer worker: take the lease, fold over the log as it grows, commit, go on."""
 
 from upm_cli.clock import Clock
-from upm_cli.ops.telemetry import flush
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
@@ -28,14 +27,14 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                 session = TrainingSession.open(worker.store, worker.clock, worker.settings, trainer, worker.recorder)
                 continue
             _tell(worker, session)
-            flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms())
+            worker.flush()
             if not moved:
                 if may_end:
                     break
                 _wait(worker.clock, session)
         session.close()
         _tell(worker, session, force=True)
-        flush(worker.store.home, worker.name, worker.recorder, worker.clock.now_ms(), force=True)
+        worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from upm_cli.clock import Clock
+from upm_cli.config.schema import Settings
+from upm_cli.errors import UpmError
+from upm_cli.exit_codes import ExitCode, error_for
 from upm_cli.store import runfiles
 from upm_cli.store.session import Store
 from upm_cli.workers.context import Project
@@ -43,27 +46,60 @@ def ingest_child(project: Project, stream: str, sources: Sequence[str], format: 
     return Child(f"ingest-{stream}", ["ingest", stream, *project.flags(), "--format", format, *named, *tail])
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a tree ended: `signal` when it was asked to stop (every worker finished its batch and committed)."""
+
+    signal: int | None
+    restarts: int
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.signal if self.signal else ExitCode.DONE
+
+
 def run_tree(
-    store: Store, clock: Clock, children: Sequence[Child], show: Callable[[Mapping[str, Mapping[str, Any]]], None]
-) -> tuple[int, int]:
+    store: Store,
+    clock: Clock,
+    settings: Settings,
+    children: Sequence[Child],
+    show: Callable[[Mapping[str, Mapping[str, Any]]], None],
+) -> Ended:
     """Run the workers to the end; `show` is called often with their status files by name.
 
-    Returns the exit code and how many restarts it took. SIGTERM and SIGINT are handed down: every worker finishes
-    its batch and commits, and the code is 143 or 130.
+    SIGTERM and SIGINT are handed down. When a worker fails for good the others are stopped and its error is raised.
     """
     stop = Stop()
     names = {child.name for child in children}
+    for name in names:
+        runfiles.remove_status(store.home, name)
 
-    def tick() -> None:
-        show(
-            {
-                str(status["worker"]): status
-                for status in runfiles.read_statuses(store.home)
-                if status["worker"] in names
-            }
-        )
+    def statuses() -> dict[str, Mapping[str, Any]]:
+        return {
+            str(status["worker"]): status for status in runfiles.read_statuses(store.home) if status["worker"] in names
+        }
 
-    tree = Tree(clock, children, jitter=random.Random())  # noqa: S311 - spreads restarts, keeps no secrets
+    may_restart = settings.supervisor.enabled
+    jitter = random.Random()  # noqa: S311 - spreads restarts, keeps no secrets
+    tree = Tree(clock, children, jitter=jitter, may_restart=may_restart)
     with stop.installed():
-        code = tree.run(lambda: stop.signal, tick)
-    return code, tree.restarts
+        code = tree.run(lambda: stop.signal, lambda: show(statuses()))
+    if code and stop.signal is None:
+        raise _failure(code, statuses())
+    return Ended(stop.signal, tree.restarts)
+
+
+def _failure(code: int, statuses: Mapping[str, Mapping[str, Any]]) -> UpmError:
+    """Return the error that the failed worker left in its status file, as if it had been raised here."""
+    for name, status in sorted(statuses.items()):
+        told = status.get("error")
+        if told:
+            kind = error_for(code)
+            return kind(
+                told["message"], hint=told["hint"], code=told["code"], context={**told["context"], "worker": name}
+            )
+    return UpmError(
+        f"a worker ended with code {code} and could not be kept running",
+        hint="its last words are above and in .upm/crash; what was committed is safe: run the same command again",
+        code="UPM-E002",
+    )

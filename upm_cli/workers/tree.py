@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from upm_cli.clock import Clock
 from upm_cli.exit_codes import ExitCode
+from upm_cli.workers.context import PARENT
 
 RESTARTS = 3  # within RESTART_WINDOW_S; one more and the tree gives up
 RESTART_WINDOW_S = 60.0
@@ -44,12 +44,12 @@ class Tree:
     """Runs children until all have finished, one fails for good, or a stop is asked for."""
 
     def __init__(
-        self, clock: Clock, children: Sequence[Child], *, jitter: random.Random, log: Path | None = None
+        self, clock: Clock, children: Sequence[Child], *, jitter: random.Random, may_restart: bool = True
     ) -> None:
         self._clock = clock
         self._children = {child.name: child for child in children}
         self._jitter = jitter
-        self._log = log
+        self._restarting = may_restart
         self.restarts = 0
 
     def run(self, stop: Callable[[], int | None], tick: Callable[[], None]) -> int:
@@ -76,7 +76,7 @@ class Tree:
 
     def _start(self, child: Child) -> None:
         stdin = subprocess.PIPE if child.upstream else (None if "-" in child.argv else subprocess.DEVNULL)
-        environment = {**os.environ, "UPM_PARENT_PID": str(os.getpid())}
+        environment = {**os.environ, PARENT: str(os.getpid())}
         # One thread for linear algebra: the order of summation is part of the promise that bytes repeat.
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         child.process = subprocess.Popen(
@@ -113,7 +113,7 @@ class Tree:
 
     def _may_restart(self, child: Child, now: float) -> bool:
         child.restarted_at_s = [at for at in child.restarted_at_s if now - at < RESTART_WINDOW_S]
-        return len(child.restarted_at_s) < RESTARTS
+        return self._restarting and len(child.restarted_at_s) < RESTARTS
 
     def _schedule(self, child: Child, now: float) -> None:
         self._close_stdin(child)
