@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from upm_cli.core.learning.optimizers import IntpArray
 from upm_cli.core.window import Csr, F32Array, U32Array
 
 BLOCK_ELEMENTS: Final = 1 << 16  # prepared in one go: enough to forget the cost of a NumPy call, and still in cache
+Floats = npt.NDArray[np.floating[Any]]
 LARGEST_VALUE: Final = np.float32(1e30)
 
 
@@ -36,7 +37,7 @@ class Block:
     bias: int
     has_unfit: bool = False
     x: F32Array = field(default_factory=lambda: np.zeros(0, np.float32))  # scaled values, where the scaler made them
-    norms: F32Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (n,) squared norm of each scaled window
+    norms: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # (n,) squared norm of each scaled window
     sums: list[float] = field(default_factory=list)  # of norms, for each batch
 
     def __len__(self) -> int:

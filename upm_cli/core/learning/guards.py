@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from upm_cli.core.learning.blocks import Floats
 from upm_cli.core.learning.label_scale import LabelScale
 from upm_cli.core.window import F32Array
 
@@ -34,7 +35,7 @@ def far_numbers(margins: F32Array, y: F32Array, labels: LabelScale) -> BoolArray
     return far if far.any() else None
 
 
-def long_steps(delta: F32Array, norms: F32Array, rate: float) -> BoolArray | None:
+def long_steps(delta: F32Array, norms: Floats, rate: float) -> BoolArray | None:
     """Return which windows would by themselves move their own margin too far under plain gradient descent, or None."""
     size = np.abs(delta)
     far = _any(rate * size * norms.reshape(-1, *[1] * (delta.ndim - 1)) > STEP_LIMIT * np.maximum(1, size))

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.learning.blocks import Block, blocks
+from upm_cli.core.learning.blocks import Block, Floats, blocks
 from upm_cli.core.learning.guards import GRADIENT_LIMIT, far_classes, far_numbers, long_steps
 from upm_cli.core.learning.label_scale import LabelScale
 from upm_cli.core.learning.losses import make_loss
@@ -266,7 +266,7 @@ class LinearLearner:
         return linear_model(slots, weights, limits, bits=spec.bits, task=spec.task, loss=spec.loss_name)
 
 
-def _clip(delta: F32Array, squares: F32Array, limit: float) -> None:
+def _clip(delta: F32Array, squares: Floats, limit: float) -> None:
     """Shrink each window's delta, (b,) or (b, k), so that its gradient has at most the norm `limit`."""
     table = delta.reshape(squares.size, -1)
     norms = np.sqrt((table * table).sum(axis=1) * squares)

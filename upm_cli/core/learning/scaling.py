@@ -42,7 +42,8 @@ class Unscaled:
     def prepare(self, block: Block, batch: int) -> None:
         """Write x and norms of `block`."""
         block.x = block.value
-        block.norms = np.add.reduceat(block.x * block.x, block.starts)
+        wide = block.x.astype(np.float64)  # squares of raw values may be beyond float32
+        block.norms = np.add.reduceat(wide * wide, block.starts)
         if block.has_unfit:
             block.norms[block.unfit] = 0
         self.until = len(block.rows) - 1

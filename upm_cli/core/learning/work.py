@@ -69,7 +69,7 @@ class Work:
             margins = np.where(np.isneginf(margins), margins, finite(margins))
         losses = loss.value(margins, self.targets.y)
         squares = np.einsum("ij,ij->i", deltas, deltas) if deltas.shape[1] > 1 else deltas[:, 0] * deltas[:, 0]
-        norms = np.sqrt(squares * self.block.norms)
+        norms = np.sqrt(squares * self.block.norms).astype(np.float32)
         if self.block.has_unfit:
             losses[rejected] = np.nan
             norms[rejected] = 0
