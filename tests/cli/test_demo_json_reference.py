@@ -1,0 +1,71 @@
+"""docs/reference/json.md against what the commands print about the project of a demo."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {
+    "`upm train`": ["train", "--once"],
+    "`upm trainer show`": ["trainer", "show"],
+    "`upm trainer list`": ["trainer", "list"],
+    "`upm status`": ["status"],
+    "`upm snapshot list`, `show`, `create`": ["snapshot", "list"],
+    "`upm snapshot verify`": ["snapshot", "verify", "--all"],
+    "`upm activate`": ["activate", "triage", "active", "--to-stage", "global", "--dry-run"],
+    "`upm rollback`": ["rollback", "triage", "--yes"],
+    "`upm predict`": ["predict", "mail/one.json"],
+    "`upm drift-report`": ["drift-report"],
+    "`upm validate`": ["validate"],
+    "`upm config show`": ["config", "show"],
+}
+WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the fields of each section of the page."""
+    sections = re.split(r"^## ", (ROOT / "docs/reference/json.md").read_text(), flags=re.MULTILINE)[1:]
+    return {text.splitlines()[0]: set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)) for text in sections}
+
+
+def fields(data: dict[str, Any], known: set[str], prefix: str = "") -> set[str]:
+    """Return the fields of `data` as the page writes them: taken apart where the page takes them apart."""
+    found = set()
+    for key, value in data.items():
+        inside = value[0] if isinstance(value, list) and value else value
+        name = f"{prefix}{key}" + ("[]" if isinstance(value, list) else "")
+        if isinstance(inside, dict) and any(each.startswith(f"{name}.") for each in known):
+            found |= fields(inside, known, f"{name}.")
+        else:
+            found.add(f"{prefix}{key}")
+    return found
+
+
+def upm(folder: Path, *words: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "upm_cli", *words, "--json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    assert said.pop("schema_version") == 1
+    return said
+
+
+@pytest.mark.slow
+def test_every_command_prints_the_fields_that_are_documented(tmp_path: Path) -> None:
+    page = documented()
+    assert page.pop("Where windows are") == WINDOWS
+    demo = upm(tmp_path, "demo", "project")
+    assert fields(demo, page["`upm demo`"]) == page.pop("`upm demo`")
+    for section, words in COMMANDS.items():
+        said = upm(tmp_path / "project", *words)
+        assert fields(said, page[section]) == page.pop(section), section
+        rows = [said, *said.get("trainers", [])]
+        assert all(set(row["windows"]) == WINDOWS for row in rows if isinstance(row.get("windows"), dict))
+    assert page == {}
