@@ -222,7 +222,7 @@ class Training:
         self.meanwhile()
         return f"{trainer.checkpoint_digest} {trainer.log_position}"
 
-    def snapshot_parts(self, fold: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def snapshot_parts(self, fold: str, weights: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         digest, position = fold.split()
         log = {"first_seq": 0, "last_seq": int(position) - 1}
         return {"w": np.ones(3)}, {"log": log, "windows": int(position), "metrics": {}, "of": digest}

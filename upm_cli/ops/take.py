@@ -89,7 +89,7 @@ def _prepare(store: "Store", clock: Clock, settings: "Settings", trainer: Traine
         return None
     if fold is None:
         return None
-    parts = training.snapshot_parts(fold)
+    parts = training.snapshot_parts(fold, trainer.weights_sha256)
     return prepare(store.home, clock, settings, trainer, *parts, checkpoint_digest=digest, note=note)
 
 

@@ -194,14 +194,15 @@ class TrainingSession:
         """Write the model as it is now; it becomes a snapshot with the commit that follows at once."""
         assert self.fold is not None
         self._snapshot_at = self.fold.tally.trained
+        checkpoint = self._checkpoint()
         self._pending.snapshots.append(
             snapshot_ops.prepare(
                 self._store.home,
                 self._clock,
                 self._settings,
                 self.trainer,
-                *snapshot_parts(self.fold),
-                checkpoint_digest=self._checkpoint().digest,
+                *snapshot_parts(self.fold, checkpoint.weights_sha256),
+                checkpoint_digest=checkpoint.digest,
                 version=self.trainer.last_version + len(self._pending.snapshots) + 1,
             )
         )
@@ -386,10 +387,10 @@ def load_checkpoint(store: "Store", trainer: Trainer) -> Fold | None:
     return fold
 
 
-def snapshot_parts(fold: Fold) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return the tensors agents load and what the manifest says of them."""
+def snapshot_parts(fold: Fold, weights: str | None) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return the tensors agents load and what the manifest says of them; `weights` is the fold's weights_sha256."""
     arrays, model = fold.learner.model()
-    return arrays, {**fold.manifest_fields(), "model": model}
+    return arrays, {**fold.manifest_fields(), "model": model, "weights_sha256": weights}
 
 
 def weights_sha256(fold: Fold) -> str:

@@ -1,12 +1,11 @@
 """The trainer worker: take the lease, fold over the log as it grows, commit, go on."""
 
-from upm_cli.clock import Clock
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
 from upm_cli.workers.lifeline import Upstream
 
-POLL_S = 0.02
+POLL_S = 0.02  # a look at the state is one stat unless its file changed
 COMMIT_EVERY_S = 1.0
 
 
@@ -31,7 +30,7 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
             if not moved:
                 if may_end:
                     break
-                _wait(worker.clock, session)
+                worker.clock.sleep(POLL_S)
         session.close()
         _tell(worker, session, force=True)
         worker.flush(force=True)
@@ -49,9 +48,3 @@ def _tell(worker: Worker, session: TrainingSession, *, force: bool = False) -> N
         lag=session.lag,
         version=trainer.last_version,
     )
-
-
-def _wait(clock: Clock, session: TrainingSession) -> None:
-    """Wait a moment; the state is only read again once its file changed."""
-    clock.sleep(POLL_S)
-    session.look()
