@@ -18,7 +18,7 @@ COMMANDS = {
     "`upm status`": ["status"],
     "`upm snapshot list`, `show`, `create`": ["snapshot", "list"],
     "`upm snapshot verify`": ["snapshot", "verify", "--all"],
-    "`upm activate`": ["activate", "triage", "active", "--to-stage", "global", "--dry-run"],
+    "`upm activate`": ["activate", "triage", "1", "--to-stage", "global", "--dry-run"],
     "`upm rollback`": ["rollback", "triage", "--yes"],
     "`upm predict`": ["predict", "mail/one.json"],
     "`upm drift-report`": ["drift-report"],
