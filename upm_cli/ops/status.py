@@ -1,11 +1,11 @@
 """What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Ring, Segment, Snapshot, Stream, Trainer
+from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import activations, drift, lease, runfiles, segments, snapshots, streams, trainers
@@ -54,7 +54,8 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
     """Return the details of every trainer, worst first."""
     with store.read() as reader:
-        facts = [_facts(reader, trainer) for trainer in trainers.list_all(reader)]
+        known = {trainer.name: trainer for trainer in (*_configured(settings), *trainers.list_all(reader))}
+        facts = [_facts(reader, trainer) for trainer in known.values()]
     shown = [_details(store, settings, fact) for fact in facts]
     return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
 
@@ -62,7 +63,8 @@ def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
     """Return everything `upm trainer show` prints. Raises NotFoundError for an unknown name."""
     with store.read() as reader:
-        facts = _facts(reader, trainers.get(reader, name))
+        configured = {trainer.name: trainer for trainer in _configured(settings)}
+        facts = _facts(reader, trainers.find(reader, name) or configured.get(name) or trainers.get(reader, name))
     return _details(store, settings, facts)
 
 
@@ -120,6 +122,12 @@ def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
     """Return the snapshots of a trainer, oldest first."""
     with store.read() as reader:
         return snapshots.list_for(reader, name)
+
+
+def _configured(settings: "Settings") -> Iterator[Trainer]:
+    """Yield the trainers of the configuration as they are before their first run."""
+    for default in settings.supervisor.default_trainers:
+        yield Trainer(name=default.name, stream=default.name, mode=Mode(default.mode), tenant_id=default.tenant_id)
 
 
 def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
@@ -180,8 +188,8 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "last_window_id": trainer.last_window_id,
         "last_window_fetched_at": _instant(trainer.last_window_fetched_at_ms),
         "config_digest": trainer.config_digest,
-        "created_at": iso(trainer.created_at_ms),
-        "updated_at": iso(trainer.updated_at_ms),
+        "created_at": _instant(trainer.created_at_ms),
+        "updated_at": _instant(trainer.updated_at_ms),
         "trained_by": holder,
     }
 
@@ -245,4 +253,4 @@ def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _instant(at_ms: int | None) -> str | None:
-    return None if at_ms is None else iso(at_ms)
+    return iso(at_ms) if at_ms else None
