@@ -68,12 +68,12 @@ class Block:
 
     @cached_property
     def points_before_e(self) -> I64Array:
-        """Where "." comes before "e" outside of text, which number parsers let pass and JSON does not."""
+        """Where a digit, "." and "e" follow each other, which number parsers let pass and JSON does not."""
         if not any(self._pairs_hold(b"." + e) for e in (b"e", b"E") if self.find(e)):
             return np.zeros(0, np.int64)
         at = np.flatnonzero((self.data[:-1] == ord(".")) & ((self.data[1:] | 32) == ord("e")))
-        outside: I64Array = at[np.searchsorted(self.quotes, at) % 2 == 0]
-        return outside
+        before: U8Array = self.data[np.maximum(at - 1, 0)] - np.uint8(ord("0"))
+        return at[before <= 9]
 
     def _pairs_hold(self, pair: bytes) -> bool:
         """Say whether two bytes follow each other somewhere; faster than `find` where the first of them is common."""

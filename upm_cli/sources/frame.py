@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from upm_cli.sources.base import MAX_LINE_BYTES
 from upm_cli.sources.block import BACKSLASH, NEWLINE, Block, BoolArray
 from upm_cli.sources.skeleton import LINE_END, Fixed, Skeleton
 
-Columns = slice | I64Array
+_MANY_RUNS: Final = 4  # from here on one gather is faster than a copy for each run
 
 
 @dataclass(slots=True)
@@ -53,16 +54,19 @@ class Places:
 
     def __init__(self, places: Sequence[tuple[int, int]]) -> None:
         self._ends = [at for at, (mark, _) in enumerate(places) if mark == LINE_END]
-        self._marks = as_columns([0 if mark == LINE_END else mark for mark, _ in places])
+        self._marks = np.array([max(mark, 0) for mark, _ in places], np.int64)
         self._deltas = np.array([delta for _, delta in places], np.int64)
+        self._runs = _runs(self._marks)
 
     def of(self, frame: Frame) -> I64Array:
         """Return where these bytes are in every line of `frame`, (n, k)."""
-        if isinstance(self._marks, slice):
-            at = frame.marks[:, self._marks] + self._deltas
-        else:
+        if len(self._runs) > _MANY_RUNS:
             at = frame.marks.take(self._marks, axis=1)
             at += self._deltas
+        else:
+            at = np.empty((frame.ends.size, self._marks.size), np.int64)
+            for columns, marks in self._runs:
+                np.add(frame.marks[:, marks], self._deltas[columns], out=at[:, columns])
         for column in self._ends:
             np.add(frame.ends, self._deltas[column], out=at[:, column])
         return at
@@ -90,12 +94,24 @@ class Comparer:
         return np.ones(at.shape[0], bool) if same.all() else same.all(axis=1)
 
 
-def as_columns(numbers: Sequence[int]) -> Columns:
-    """Return a list of columns as a slice if it is one: NumPy is much faster with these."""
-    steps = set(np.diff(numbers).tolist())
-    if len(numbers) > 1 and len(steps) == 1 and (step := steps.pop()) > 0:
-        return slice(numbers[0], numbers[-1] + 1, step)
-    return np.array(numbers, np.int64)
+def as_columns(numbers: Sequence[int]) -> slice | I64Array:
+    """Return column numbers as a slice if they are one: NumPy is much faster with these."""
+    runs = _runs(np.array(numbers, np.int64))
+    return runs[0][1] if len(runs) == 1 else np.array(numbers, np.int64)
+
+
+def _runs(marks: I64Array) -> list[tuple[slice, slice]]:
+    """Cut `marks` into runs of equal steps: where each run is in it, and the marks of it."""
+    runs: list[tuple[slice, slice]] = []
+    start = 0
+    while start < marks.size:
+        step = int(marks[start + 1] - marks[start]) if start + 1 < marks.size else 1
+        stop = start + 1
+        while step > 0 and stop < marks.size and marks[stop] - marks[stop - 1] == step:
+            stop += 1
+        runs.append((slice(start, stop), slice(int(marks[start]), int(marks[stop - 1]) + 1, max(step, 1))))
+        start = stop
+    return runs
 
 
 def copy_spans(block: Block, starts: I64Array, ends: I64Array) -> Strings:

@@ -53,25 +53,51 @@ def _parse_form(block: Block, start: I64Array, size: int) -> tuple[I64Array, Boo
     x = words ^ pattern  # digits become their value, all other bytes zero
     if size % 8:
         x[:, -1] &= np.uint64((1 << 8 * (size % 8)) - 1)
-    wrong = ((x + limit) | x) & _NIBBLES
-    good: BoolArray = np.logical_not(wrong.any(axis=1))
-    pairs = x * np.uint64(10) + (x >> np.uint64(8))  # two digits at every byte that begins a pair
-    date, clock, rest = pairs[:, 0], pairs[:, 1], pairs[:, 2]
-    year = np.minimum(_byte(date, 0) * 100 + _byte(date, 2), 9999)
-    month, day = _byte(date, 5), _byte(clock, 0)
+    wrong = x + limit
+    wrong |= x
+    wrong &= _NIBBLES
+    good: BoolArray = np.logical_not(wrong.any(axis=1)) if wrong.any() else np.ones(start.size, bool)
+    pairs = x[:, :3] * np.uint64(10)
+    pairs += x[:, :3] >> np.uint64(8)  # two digits at every byte that begins a pair
+    days = _days(pairs[:, 0], pairs[:, 1] & np.uint64(0xFF), good)
+    clock, rest = pairs[:, 1], pairs[:, 2]
     hour, minute, second = _byte(clock, 3), _byte(clock, 6), _byte(rest, 1)
-    leap = _IS_LEAP.take(year)
-    days = _DAYS_BEFORE_YEAR.take(year) + _DAYS_BEFORE_MONTH.take(month) + leap * (month > 2) + day - 1
-    good &= (day >= 1) & (day <= _DAYS_IN_MONTH.take(month) + leap * (month == 2)) & (year >= 1)
     good &= (hour < 24) & (minute < 60) & (second < 60)
-    ms = (days * 86_400 + hour * 3600 + minute * 60 + second) * 1000
+    hour *= 3_600_000
+    minute *= 60_000
+    second *= 1000
+    ms = hour
+    ms += minute
+    ms += second
+    ms += days * 86_400_000
     if b"." in FORMS[size]:
         ms += _byte(rest, 4) * 10 + _byte(x[:, 2], 6)
     return ms, good
 
 
+def _days(date: U64Array, day: U64Array, good: BoolArray) -> I64Array:
+    """Return days since 1970 of "YYYY-MM-" in `date` and the day of the month; worked out once if all are the same."""
+    if (date == date[0]).all() and (day == day[0]).all():
+        alike = np.ones(1, bool)
+        days = _days_of_each(date[:1], day[:1], alike)
+        good &= alike
+        return days
+    return _days_of_each(date, day, good)
+
+
+def _days_of_each(date: U64Array, day_bits: U64Array, good: BoolArray) -> I64Array:
+    year = np.minimum(_byte(date, 0) * 100 + _byte(date, 2), 9999)
+    month, day = _byte(date, 5), day_bits.view(np.int64)
+    leap = _IS_LEAP.take(year)
+    good &= (day >= 1) & (day <= _DAYS_IN_MONTH.take(month) + leap * (month == 2)) & (year >= 1)
+    days: I64Array = _DAYS_BEFORE_YEAR.take(year) + _DAYS_BEFORE_MONTH.take(month) + leap * (month > 2) + day - 1
+    return days
+
+
 def _byte(words: U64Array, at: int) -> I64Array:
-    return ((words >> np.uint64(8 * at)) & np.uint64(0xFF)).view(np.int64)
+    bits = words >> np.uint64(8 * at)
+    bits &= np.uint64(0xFF)
+    return bits.view(np.int64)
 
 
 @cache

@@ -54,8 +54,8 @@ def _classify(block: Block, start: I64Array, end: I64Array) -> U8Array | None:
     wrong = np.maximum(first, last) > 9
     wrong |= (first == 0) & (second < 10)
     if block.points_before_e.size:
-        at = np.searchsorted(start.ravel(), block.points_before_e, side="right") - 1
-        wrong.ravel()[at[at >= 0]] = True
+        at = np.maximum(np.searchsorted(start.ravel(), block.points_before_e, side="right") - 1, 0)
+        wrong.ravel()[at[block.points_before_e < end.ravel()[at]]] = True
     if not wrong.any():
         return None
     state = np.where(wrong, np.uint8(BAD), np.uint8(NUMBER))

@@ -12,7 +12,7 @@ from upm_cli.sources.frame import Frame, Places
 from upm_cli.sources.numbers import BAD, NULL, Numbers, parse_numbers
 from upm_cli.sources.skeleton import Skeleton
 from upm_cli.sources.tokens import Tokens, find_tokens
-from upm_cli.sources.uniform import Reader, Told, to_float32
+from upm_cli.sources.uniform import Reader, Texts, Told, to_float32
 
 _ZERO: Final = np.uint8(ord("0"))
 
@@ -37,7 +37,9 @@ class OpenReader(Reader):
         known = np.concatenate([first[:, None] + np.arange(before), stop[:, None] + np.arange(-after, 0)], axis=1)
         return Frame(block.quotes[known], lines.starts[numbers], lines.ends[numbers], first + before, stop - after)
 
-    def _features(self, block: Block, frame: Frame, numbers: Numbers, good: BoolArray) -> tuple[Csr, list[Told]]:
+    def _features(
+        self, block: Block, frame: Frame, texts: Texts, numbers: Numbers, good: BoolArray
+    ) -> tuple[Csr, list[Told]]:
         starts, ends = self._hole_starts.of(frame)[:, 0], self._hole_ends.of(frame)[:, 0]
         tokens = find_tokens(block, frame, starts, ends, good, spaced=self.shape.spaced)
         good &= tokens.counts <= MAX_FEATURES
@@ -93,7 +95,7 @@ def _told(tokens: Tokens, index: U32Array, ends: I64Array, absent: I64Array, goo
     """Return the names of all features of good lines; of a text, from its key to its end."""
     starts = tokens.opens + 1
     if good.all() and not absent.size:
-        return [Told(b"", index, starts, ends)]
+        return [Told(index, starts, ends)]
     wanted = np.repeat(good, tokens.counts)
     wanted[absent] = False
-    return [Told(b"", index[wanted], starts[wanted], ends[wanted])]
+    return [Told(index[wanted], starts[wanted], ends[wanted])]

@@ -1,6 +1,6 @@
 """Lines of one known shape, read as columns: fixed bytes are compared, values are parsed in bulk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,24 +26,29 @@ from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_numbers
 from upm_cli.sources.skeleton import PIECE, Role, Skeleton
 
 _WORD: Final = 8
+TEXT_ROLES: Final = (Role.WINDOW_ID, Role.TENANT, Role.START, Role.END, Role.LABEL_TEXT, Role.FEATURE_TEXT)
 
 
 @dataclass(slots=True)
 class Told:
-    """Features whose names may be new: `index` (n,), and where in the block the text lies that follows `prefix`.
+    """Features whose names may be new: `index` (n,), and where in the block their text lies.
 
-    The text is a name, the value that belongs to a prefix `k=`, or a key and its value as they stand in JSON.
+    The text is a name, or a key and its value as they stand in JSON; or, where there are `keys`, a value: of each key
+    in turn.
     """
 
-    prefix: bytes
     index: U32Array
     starts: I64Array
     ends: I64Array
+    keys: list[bytes] = field(default_factory=list)
 
     def names(self, block: Block, rows: I64Array) -> list[bytes]:
         """Return the names of some of them as people read them."""
-        spans = zip(self.starts[rows].tolist(), self.ends[rows].tolist(), strict=True)
-        return [self.prefix + _join(block.text[block.begin + start : block.begin + end]) for start, end in spans]
+        names = []
+        for row in rows.tolist():
+            text = block.text[block.begin + int(self.starts[row]) : block.begin + int(self.ends[row])]
+            names.append(self.keys[row % len(self.keys)] + b"=" + text if self.keys else _join(text))
+        return names
 
 
 @dataclass(slots=True)
@@ -79,6 +84,25 @@ class _Spans:
         return self._starts.of(frame), self._ends.of(frame)
 
 
+@dataclass(slots=True)
+class Texts:
+    """Where the texts of each line are: one column of `starts` and `ends` (n, k) for each of `roles`."""
+
+    roles: list[Role]
+    starts: I64Array
+    ends: I64Array
+
+    def of(self, role: Role) -> tuple[I64Array, I64Array]:
+        """Return starts and ends of the one text with this role."""
+        at = self.roles.index(role)
+        return self.starts[:, at], self.ends[:, at]
+
+    def all_of(self, role: Role) -> tuple[I64Array, I64Array]:
+        """Return starts and ends of all texts with this role."""
+        columns = as_columns([at for at, other in enumerate(self.roles) if other is role])
+        return self.starts[:, columns], self.ends[:, columns]
+
+
 class Reader:
     """Reads lines of the shape of one skeleton.
 
@@ -89,18 +113,17 @@ class Reader:
         self.shape = shape
         self._short = Comparer([piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
         self._long = Comparer([piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
-        self._ids = [_Spans(shape, Role.WINDOW_ID), _Spans(shape, Role.TENANT)]
-        self._times = [_Spans(shape, Role.START), _Spans(shape, Role.END)]
-        self._label = _Spans(shape, Role.LABEL_TEXT)
+        self._texts = _Spans(shape, *TEXT_ROLES)
         self._numbers = _Spans(shape, Role.FEATURE_NUMBER, Role.LABEL_NUMBER, Role.OTHER_NUMBER)
-        self._texts = _Spans(shape, Role.FEATURE_TEXT)
         features = [value for value in shape.values if value.role in (Role.FEATURE_NUMBER, Role.FEATURE_TEXT)]
         self._keys = np.array([hash_bytes(value.name.encode()) for value in features], np.uint64)
         is_text = np.array([value.role is Role.FEATURE_TEXT for value in features], bool)
-        self._text_columns = np.flatnonzero(is_text)
+        self._text_columns = as_columns(np.flatnonzero(is_text).tolist())
+        self._text_keys = self._keys[is_text]
         self._number_columns = as_columns(np.flatnonzero(~is_text).tolist())
         wanted = [at for at, role in enumerate(self._numbers.roles) if role is Role.FEATURE_NUMBER]
         self._feature_numbers = as_columns(wanted)
+        self._text_names = [v.name.encode() for v in features if v.role is Role.FEATURE_TEXT]
         self.names = [self._numbers.names[at] for at in wanted]
         self.name_hashes = self._keys[~is_text].astype(np.uint32)
 
@@ -127,10 +150,12 @@ class Reader:
             frame = frame.take(rows)
         good = np.ones(rows.size, bool)
         numbers = self._parse(block, frame, good)
-        window_id, tenant = (_identifiers(block, spans, frame, good) for spans in self._ids)
-        start_ms, end_ms = self._instants(block, frame, good)
-        label = self._labels(block, frame, numbers, good)
-        x, told = self._features(block, frame, numbers, good)
+        texts = Texts(self._texts.roles, *self._texts.of(frame))
+        window_id = _identifiers(block, texts, Role.WINDOW_ID, good)
+        tenant = _identifiers(block, texts, Role.TENANT, good)
+        start_ms, end_ms = self._instants(block, texts, good)
+        label = self._labels(block, texts, numbers, good)
+        x, told = self._features(block, frame, texts, numbers, good)
         kind = np.full(rows.size, self.shape.kind, np.uint8)
         batch = WindowBatch(kind, window_id, tenant, start_ms, end_ms, *label, x)
         if good.all():
@@ -149,25 +174,23 @@ class Reader:
                 good &= np.abs(numbers.value[:, at]) < np.inf
         return numbers
 
-    def _instants(self, block: Block, frame: Frame, good: BoolArray) -> tuple[I64Array, I64Array]:
+    def _instants(self, block: Block, texts: Texts, good: BoolArray) -> tuple[I64Array, I64Array]:
         """Return start and end of every window; zeros for ground truth."""
-        count = frame.ends.size
         if self.shape.kind is RowKind.LABEL:
-            return np.zeros(count, np.int64), np.zeros(count, np.int64)
-        spans = [times.of(frame) for times in self._times]
-        starts, ends = (np.concatenate([span[at][:, 0] for span in spans]) for at in (0, 1))
+            return np.zeros(good.size, np.int64), np.zeros(good.size, np.int64)
+        starts, ends = (np.concatenate(spans) for spans in zip(texts.of(Role.START), texts.of(Role.END), strict=True))
         ms, known = parse_instants(block, starts, ends)
-        good &= known[:count]
-        good &= known[count:]
-        good &= ms[:count] <= ms[count:]
-        return ms[:count], ms[count:]
+        start_ms, end_ms = ms[: good.size], ms[good.size :]
+        good &= known[: good.size]
+        good &= known[good.size :]
+        good &= start_ms <= end_ms
+        return start_ms, end_ms
 
     def _labels(
-        self, block: Block, frame: Frame, numbers: Numbers, good: BoolArray
+        self, block: Block, texts: Texts, numbers: Numbers, good: BoolArray
     ) -> tuple[U8Array, F64Array, Strings]:
         """Return kind, value and text of every label."""
-        count = frame.ends.size
-        kind, value, text = np.zeros(count, np.uint8), np.full(count, np.nan), Strings.empty(count)
+        kind, value, text = np.zeros(good.size, np.uint8), np.full(good.size, np.nan), Strings.empty(good.size)
         if Role.LABEL_NUMBER in self._numbers.roles:
             at = self._numbers.roles.index(Role.LABEL_NUMBER)
             value = numbers.value[:, at] + 0.0
@@ -177,8 +200,8 @@ class Reader:
                 kind[state == BOOLEAN] = LabelKind.BOOL
                 kind[state == NULL] = LabelKind.NONE
                 value[state == NULL] = np.nan
-        elif len(self._label):
-            starts, ends = (span[:, 0] for span in self._label.of(frame))
+        elif Role.LABEL_TEXT in texts.roles:
+            starts, ends = texts.of(Role.LABEL_TEXT)
             good &= (ends > starts) & (ends - starts <= MAX_ID_BYTES)
             text = copy_spans(block, starts, ends)
             kind[:] = LabelKind.CLASS
@@ -186,19 +209,22 @@ class Reader:
             good &= kind != LabelKind.NONE
         return kind, value, text
 
-    def _features(self, block: Block, frame: Frame, numbers: Numbers, good: BoolArray) -> tuple[Csr, list[Told]]:
+    def _features(
+        self, block: Block, frame: Frame, texts: Texts, numbers: Numbers, good: BoolArray
+    ) -> tuple[Csr, list[Told]]:
         """Return the features of every line, and those with text values."""
-        shape = (frame.ends.size, self._keys.size)
+        shape = (good.size, self._keys.size)
         index, value = np.empty(shape, np.uint32), np.ones(shape, np.float32)
         index[:] = self._keys.astype(np.uint32)
         value[:, self._number_columns] = to_float32(numbers.value[:, self._feature_numbers], good)
         told = []
-        starts, ends = self._texts.of(frame)
-        for at, (column, key) in enumerate(zip(self._text_columns.tolist(), self._texts.names, strict=True)):
-            start, end = starts[:, at], ends[:, at]
-            hashes = hash_pairs(self._keys[column : column + 1], block.hashes(start, end - start)).astype(np.uint32)
-            index[:, column] = hashes
-            told.append(Told(key.encode() + b"=", hashes[good], start[good], end[good]))
+        if self._text_keys.size:
+            starts, ends = texts.all_of(Role.FEATURE_TEXT)
+            hashes = block.hashes(starts.ravel(), (ends - starts).ravel()).reshape(starts.shape)
+            pairs = hash_pairs(self._text_keys, hashes).astype(np.uint32)
+            index[:, self._text_columns] = pairs
+            kept = slice(None) if good.all() else good
+            told.append(Told(pairs[kept].ravel(), starts[kept].ravel(), ends[kept].ravel(), self._text_names))
         indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
         if numbers.state is None or not (numbers.state == NULL).any():
             return Csr(indptr, index.ravel(), value.ravel()), told
@@ -219,12 +245,13 @@ def to_float32(value: F64Array, good: BoolArray) -> F32Array:
     return narrow
 
 
-def _identifiers(block: Block, spans: _Spans, frame: Frame, good: BoolArray) -> Strings:
+def _identifiers(block: Block, texts: Texts, role: Role, good: BoolArray) -> Strings:
     """Return the ids of one role; lines with one that the strict decoder has to look at are no longer `good`."""
-    if not len(spans):
-        return Strings.empty(frame.ends.size)
-    starts, ends = (span[:, 0] for span in spans.of(frame))
-    good &= (ends > starts) & (ends - starts <= MAX_ID_BYTES)
+    if role not in texts.roles:
+        return Strings.empty(good.size)
+    starts, ends = texts.of(role)
+    lengths = ends - starts
+    good &= (lengths > 0) & (lengths <= MAX_ID_BYTES)
     if not block.plain:
         good &= ~block.has_odd_bytes(starts, ends)
     return copy_spans(block, starts, ends)
