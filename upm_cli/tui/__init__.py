@@ -1,0 +1,1 @@
+"""The dashboard: shows what `ops.status` reads, acts through the same ops as the command line."""

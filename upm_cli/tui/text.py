@@ -1,0 +1,112 @@
+"""Values as the text of cells and lines: a symbol and a word for every state, so that colour is never needed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+from upm_cli.core.records import Snapshot
+from upm_cli.ids import iso
+from upm_cli.ops.report_chart import sparkline
+from upm_cli.ops.status import SYMBOLS
+
+BAD, WARN, GOOD, QUIET = "bold red", "yellow", "green", "dim"
+_STATE_STYLES: Final = {"quarantined": BAD, "errored": BAD, "paused": WARN, "training": GOOD}
+NONE: Final = "—"
+
+
+def plain(text: object) -> str:
+    """Return `text` on one line, with what could steer a terminal or hide itself shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def clip(text: str, width: int) -> str:
+    """Return `text` in at most `width` characters, the cut shown."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def right(text: str) -> Text:
+    return Text(text, justify="right")
+
+
+def version(number: int | None) -> str:
+    return NONE if number is None else f"v{number:04d}"
+
+
+def score(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the largest unit that leaves at least one whole."""
+    if count < 1024:
+        return f"{count} B"
+    for unit in ("KiB", "MiB"):
+        count_in = count / 1024
+        if count_in < 1024:
+            return f"{count_in:.1f} {unit}"
+        count = int(count_in)
+    return f"{count / 1024:.1f} GiB"
+
+
+def minute(at_ms: int | None) -> str:
+    """Return an instant, to the minute, UTC."""
+    return NONE if at_ms is None else iso(at_ms)[:16].replace("T", " ") + "Z"
+
+
+def trainer_cells(row: Mapping[str, Any], details: Mapping[str, Any], bars: int) -> dict[str, Text]:
+    """Return the cells of one trainer by column; `bars` is how long the sparkline may be."""
+    state, stage, drift = row["state"], row["stage"], row["drift"]
+    ring = f" {stage['kind']}" if stage["kind"] else ""
+    share = f" {stage['percent']}%" if stage["kind"] == "canary" else ""
+    over = drift["p95"] is not None and drift["p95"] >= drift["limit"]
+    p95 = Text(f"{score(drift['p95']):<5} ", style=BAD if over else "")
+    p95.append(sparkline(drift["recent"][-bars:], drift["limit"]))
+    return {
+        "state": Text(f"{SYMBOLS.get(state, '?')} {state}", style=_STATE_STYLES.get(state, "")),
+        "name": Text(row["name"]),
+        "mode": Text(row["mode"]),
+        "active": Text(version(row["active"]) + ring + share),
+        "drift": p95,
+        "rate": right(f"{row['windows_per_s']:,.0f}"),
+        "lag": right(f"{row['lag']:,}"),
+        "trained": right(f"{row['windows']['trained']:,}"),
+        "newest": Text(version(row["last_version"] or None)),
+        "loss": right(score(details["loss"]["progressive"])),
+        "dead": right(f"{row['windows']['dead_letter']:,}"),
+    }
+
+
+def snapshot_cells(shot: Snapshot, rings: Iterable[str], proven: bool | None) -> dict[str, Text]:
+    """Return the cells of one snapshot by column; `rings` serve it, `proven` says what reading it back showed."""
+    return {
+        "status": snapshot_status(shot, rings),
+        "version": Text(version(shot.version)),
+        "windows": right(f"{shot.windows:,}"),
+        "size": right(size(shot.size_bytes)),
+        "kept": Text("pinned" if shot.pinned else ""),
+        "proven": Text({None: "", True: "✓ whole", False: "✗ damaged"}[proven], style=BAD if proven is False else ""),
+        "digest": Text(shot.digest[:12], style=QUIET),
+        "created": Text(minute(shot.created_at_ms)),
+        "parent": Text(version(shot.parent)),
+        "loss": right(loss_of(shot.metrics)),
+        "note": Text(plain(shot.note or "")),
+    }
+
+
+def snapshot_status(shot: Snapshot, rings: Iterable[str]) -> Text:
+    """Return the state of a snapshot as symbol and word; the worst that can be said of it."""
+    serving = " ".join(rings)
+    if shot.quarantined:
+        return Text(f"◆ {'bad, live' if serving else 'quarantined'}", style=BAD)
+    if serving:
+        return Text(f"● live {serving}", style=GOOD)
+    words = {"created": "○ created", "activated": "○ activated", "rolled_back": "↶ rolled back"}
+    return Text(words.get(shot.status.value, f"○ {shot.status.value}"))
+
+
+def loss_of(metrics: Mapping[str, Any]) -> str:
+    """Return the progressive loss in the metrics of a snapshot, or a dash."""
+    found = metrics.get("loss")
+    value = found.get("progressive") if isinstance(found, Mapping) else found
+    return score(float(value)) if isinstance(value, int | float) else NONE

@@ -1,0 +1,80 @@
+"""Events and ledger entries as lines for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from upm_cli.ops.events import LEDGER
+from upm_cli.tui.text import NONE, loss_of, plain
+
+#: Told by a ledger entry of the same commit, which also says who and why.
+_TWICE: Final = ("ai.upm.snapshot.activated", "ai.upm.drift.quarantine", "ai.upm.rollback", f"{LEDGER}snapshot.create")
+_GRAVE: Final = ("drift.quarantine", "snapshot.rollback", "state.restored")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One line: when (ISO 8601, UTC), what kind of thing, to whom it happened, and what."""
+
+    at: str
+    kind: str
+    subject: str
+    text: str
+    is_grave: bool = False
+
+
+def told(events: Iterable[Mapping[str, Any]]) -> tuple[Told, ...]:
+    """Return the CloudEvents as lines, in their order; what a ledger entry tells better is left out."""
+    return tuple(_line(event) for event in events if event["type"] not in _TWICE)
+
+
+def _line(event: Mapping[str, Any]) -> Told:
+    data, kind = event["data"], str(event["type"])
+    if kind.startswith(LEDGER):
+        action, details = str(data["action"]), data["details"]
+        words = [_what(action, details), *_who(data["actor"], details)]
+        subject = str(data["subject"])
+        return Told(
+            at=event["time"],
+            kind=action,
+            subject=plain(subject),
+            text=" · ".join(plain(word) for word in words if word),
+            is_grave=action in _GRAVE,
+        )
+    kind = kind.removeprefix("ai.upm.")
+    subject = str(event["source"]).removeprefix("/trainers/")
+    return Told(at=event["time"], kind=kind, subject=plain(data.get("snapshot_id", subject)), text=plain(_fact(data)))
+
+
+def _who(actor: str, details: Mapping[str, Any]) -> Sequence[str]:
+    reason = str(details.get("reason") or "")
+    return (actor, f"“{reason}”" if reason else "")
+
+
+def _what(action: str, details: Mapping[str, Any]) -> str:
+    """Return the numbers of a ledger entry that matter."""
+    if action == "snapshot.activate":
+        before = details.get("previous_version")
+        share = "" if details["ring"] == "shadow" else f" {details['percent']} %"
+        return f"live in {details['ring']}{share}" + (f", before: v{before}" if before else "")
+    if action == "snapshot.rollback":
+        return f"back to v{details['to_version']} in {' and '.join(details['rings'])}"
+    if action == "drift.quarantine":
+        barred = ", ".join(name.partition("@")[2] for name in details["snapshot_ids"])
+        bars = f"; bars v{barred.replace(', ', ', v')}" if barred else ""
+        return (
+            f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{bars}; recommends {details['recommendation']}"
+        )
+    if action == "snapshot.gc":
+        return f"{len(details['versions'])} deleted"
+    if action == "trainer.mode":
+        return f"{details['before']} → {details['after']}"
+    return ""
+
+
+def _fact(data: Mapping[str, Any]) -> str:
+    """Return what an event that no ledger entry tells of says."""
+    metadata = data.get("metadata", {})
+    parts = [f"{metadata['windows']:,} windows"] if "windows" in metadata else []
+    loss = loss_of(metadata.get("metrics", {}))
+    return " · ".join(parts if loss == NONE else [*parts, f"loss {loss}"])
