@@ -169,8 +169,7 @@ def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder
         known = {row.window_id: row for row in drift.newest(tx, monitor.trainer, 1)}
         rows = _rows(tx, found, growing, known, finish=finish)
         changed = [row for row in rows if known.get(row.window_id) != row]
-        for row in changed:
-            drift.put(tx, row)
+        drift.put_all(tx, changed)
         failed = [row for row in changed if _begins_quarantine(row, known)]
         quarantined = [quarantine.begin(tx, clock, row, _next_pass(row, rows)) for row in failed]
         if changed:

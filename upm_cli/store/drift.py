@@ -1,5 +1,7 @@
 """Drift windows: the verdicts of a trainer's monitor."""
 
+from collections.abc import Sequence
+
 from upm_cli.core.records import DriftWindow
 from upm_cli.store import segments
 from upm_cli.store.rows import codec, instant
@@ -9,6 +11,20 @@ from upm_cli.store.unit import Reader, Tx
 def put(tx: Tx, window: DriftWindow) -> None:
     """Add or replace a window."""
     tx.put("drift", codec(DriftWindow).encode(window))
+
+
+def put_all(tx: Tx, windows: Sequence[DriftWindow]) -> None:
+    """Add or replace many windows of one trainer; new ones go in as columns, in one statement."""
+    if not windows:
+        return
+    ids = [window.window_id for window in windows]
+    known = {row["window_id"] for row in tx.query("drift.known", trainer=windows[0].trainer, ids=ids)}
+    fresh = [codec(DriftWindow).encode(window) for window in windows if window.window_id not in known]
+    for window in windows:
+        if window.window_id in known:
+            put(tx, window)
+    if fresh:
+        tx.execute("drift.insert_all", **{name: [row[name] for row in fresh] for name in fresh[0]})
 
 
 def list_for(r: Reader, trainer: str, since_ms: int | None = None) -> list[DriftWindow]:

@@ -1,4 +1,4 @@
-"""The event log and what else comes in columns: Arrow IPC segments (lz4), one file each commit.
+"""The event log and what else comes in columns: Arrow IPC segments, one file each commit, packed when merged.
 
 Columns of a log segment: `seq`, `kind`, `window_id`, `window_start`, `window_end`, `tenant_id` (null for none),
 `label_kind`, `label_value` (null for none), `label_text`, and the features as the lists `index` and `value`. Batches

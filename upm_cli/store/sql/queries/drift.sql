@@ -17,6 +17,20 @@ INSERT INTO drift_windows (
     $recommendation, $tenant_id, $first_seq, $last_seq, $metadata
 );
 
+-- name: known
+SELECT window_id FROM drift_windows WHERE trainer = $trainer AND window_id IN (SELECT unnest($ids));
+
+-- name: insert_all
+INSERT INTO drift_windows (
+    trainer, window_id, version, started_at, closed_at, status, verdict, threshold, n, mean, p95, max, recommendation,
+    tenant_id, first_seq, last_seq, metadata
+) SELECT
+    unnest($trainer), unnest($window_id), unnest(CAST($version AS BIGINT[])), unnest($started_at),
+    unnest($closed_at), unnest($status), unnest($verdict), unnest($threshold), unnest($n),
+    unnest(CAST($mean AS DOUBLE[])), unnest(CAST($p95 AS DOUBLE[])), unnest(CAST($max AS DOUBLE[])),
+    unnest(CAST($recommendation AS VARCHAR[])), unnest(CAST($tenant_id AS VARCHAR[])), unnest($first_seq),
+    unnest($last_seq), unnest($metadata);
+
 -- name: newest
 SELECT * FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC LIMIT $limit;
 
