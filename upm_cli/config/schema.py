@@ -127,7 +127,7 @@ class IngestSettings:
 
     chunk_bytes: int = setting(1 << 20, "Input decoded at once, in bytes.", at_least=4096, at_most=1 << 30)
     commit_bytes: int = setting(
-        96 << 20, "Input committed at once, in bytes: what a killed worker reads again.", at_least=4096, at_most=1 << 40
+        32 << 20, "Input committed at once, in bytes: what a killed worker reads again.", at_least=4096, at_most=1 << 40
     )
 
 

@@ -7,6 +7,7 @@ from upm_cli.config.schema import ReplayBufferSettings
 from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.ops.ingest import IngestSession
+from upm_cli.ops.tidy import EVERY_S, tidy_stream
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
 from upm_cli.sources.follow import Follow
@@ -73,11 +74,12 @@ class _Loop:
                     return
         self._session.end_input()
         self._commit()
+        tidy_stream(self._worker.store, self._stream)
 
     def follow(self, following: Follow) -> None:
         """Read what comes, commit at least every second, release what waits when nothing comes any more."""
         clock = self._worker.clock
-        committed_s = arrived_s = clock.monotonic_s()
+        committed_s = arrived_s = tidied_s = clock.monotonic_s()
         while not self._worker.stop and not following.ended:
             for chunk in following.poll(self._session.positions(), self._limits.chunk_bytes):
                 self._session.take(self._decoder.decode(chunk), chunk)
@@ -94,6 +96,9 @@ class _Loop:
             if self._session.dirty and now_s - committed_s >= LIVE_COMMIT_S:
                 self._commit()
                 committed_s = now_s
+            if now_s - tidied_s >= EVERY_S:
+                tidy_stream(self._worker.store, self._stream)
+                tidied_s = now_s
             self.tell("following")
             clock.sleep(POLL_S)
         if following.ended and not self._worker.stop:

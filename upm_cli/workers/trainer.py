@@ -1,5 +1,6 @@
 """The trainer worker: take the lease, fold over the log as it grows, commit, go on."""
 
+from upm_cli.ops.tidy import EVERY_S, tidy_trainer
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
@@ -13,7 +14,7 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Train until the upstream has finished and the log is used up, or until asked to stop; return the exit code."""
     with lease.acquire(worker.store.home, worker.name, f"upm trainer worker of {trainer}"):
         session = TrainingSession.open(worker.store, worker.clock, worker.settings, trainer, worker.recorder)
-        committed_at_s = worker.clock.monotonic_s()
+        committed_at_s = tidied_at_s = worker.clock.monotonic_s()
         while not worker.stop:
             may_end = upstream.closed()
             try:
@@ -27,11 +28,15 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                 continue
             _tell(worker, session)
             worker.flush()
+            if worker.clock.monotonic_s() - tidied_at_s >= EVERY_S:
+                tidy_trainer(worker.store, trainer)
+                tidied_at_s = worker.clock.monotonic_s()
             if not moved:
                 if may_end:
                     break
                 worker.clock.sleep(POLL_S)
         session.close()
+        tidy_trainer(worker.store, trainer)
         _tell(worker, session, force=True)
         worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
