@@ -16,7 +16,7 @@ every step can be undone and no entropy is lost on the way; they are the golden 
 Golden values are in tests/unit/core/test_hashing.py and docs/reference/hash.md.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ _MASK: Final = (1 << 64) - 1
 _STRIDE: Final = 32  # bytes of a string that are loaded at once
 
 U64Array = npt.NDArray[np.uint64]
+IntArray = npt.NDArray[np.signedinteger[Any]]
 
 _LOW_BYTES: Final[U64Array] = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # masks of the first n bytes
 
@@ -63,7 +64,7 @@ def hash_pairs(keys: U64Array, values: U64Array) -> U64Array:
     return x ^ (x >> np.uint64(29))
 
 
-def hash_spans(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> U64Array:
+def hash_spans(data: npt.NDArray[np.uint8], starts: IntArray, lengths: IntArray) -> U64Array:
     """Hash many byte strings that lie in one buffer.
 
     `data` is (m,) uint8; string i is `data[starts[i] : starts[i] + lengths[i]]`. Returns (n,) uint64.
@@ -90,8 +91,8 @@ def hash_spans(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengt
 def _absorb(
     h: U64Array,
     data: npt.NDArray[np.uint8],
-    starts: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
+    starts: IntArray,
+    lengths: IntArray,
     longest: int,
 ) -> None:
     """Mix up to the first 32 bytes of every string into `h`, in place."""

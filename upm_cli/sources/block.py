@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.hashing import U64Array, hash_spans
+from upm_cli.core.hashing import IntArray, U64Array, hash_spans
 from upm_cli.core.window import I64Array, U8Array
 
 BLOCK_BYTES: Final = 512 << 10
@@ -16,7 +16,7 @@ SLACK: Final = 64  # bytes that may be loaded past the end of a block
 
 BoolArray = npt.NDArray[np.bool_]
 
-QUOTE, NEWLINE, BACKSLASH = 34, 10, 92
+QUOTE, COLON, NEWLINE, BACKSLASH = 34, 58, 10, 92
 
 
 class Block:
@@ -42,6 +42,14 @@ class Block:
         return np.flatnonzero(self.data == QUOTE)
 
     @cached_property
+    def quote_count(self) -> int:
+        return int(np.count_nonzero(self.data == QUOTE))
+
+    @cached_property
+    def colons(self) -> I64Array:
+        return np.flatnonzero(self.data == COLON)
+
+    @cached_property
     def newlines(self) -> I64Array:
         return np.flatnonzero(self.data == NEWLINE)
 
@@ -55,13 +63,13 @@ class Block:
         """Say whether all bytes are ASCII and none is DEL."""
         return bool(self.data.max() < 127)
 
-    def has_odd_bytes(self, starts: I64Array, ends: I64Array) -> BoolArray:
+    def has_odd_bytes(self, starts: IntArray, ends: IntArray) -> BoolArray:
         """Say for each span whether it holds DEL or anything but ASCII."""
         odd = np.flatnonzero(self.data >= 127)
         found: BoolArray = np.searchsorted(odd, starts) != np.searchsorted(odd, ends)
         return found
 
-    def hashes(self, starts: I64Array, lengths: I64Array) -> U64Array:
+    def hashes(self, starts: IntArray, lengths: IntArray) -> U64Array:
         """Return the feature hash of each span."""
         room = np.frombuffer(self.text, np.uint8, self.data.size + SLACK, self.begin)
         return hash_spans(room, starts, lengths)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from upm_cli.core.hashing import U64Array
+from upm_cli.core.hashing import IntArray, U64Array
 from upm_cli.core.window import I64Array
 from upm_cli.sources.block import Block, BoolArray
 
@@ -30,7 +30,7 @@ _IS_LEAP: Final = ((_YEARS % 4 == 0) & (_YEARS % 100 != 0) | (_YEARS % 400 == 0)
 _DAYS_BEFORE_YEAR: Final = np.cumsum(365 + _IS_LEAP) - (365 + _IS_LEAP) - 719_528  # days from 1970-01-01
 
 
-def parse_instants(block: Block, start: I64Array, end: I64Array) -> tuple[I64Array, BoolArray]:
+def parse_instants(block: Block, start: IntArray, end: IntArray) -> tuple[I64Array, BoolArray]:
     """Read the instants in the text from `start` to `end`, both (n,); return milliseconds and which are good.
 
     Only the forms above are taken, and only days and times that exist; anything else is left to the strict decoder.
@@ -47,7 +47,7 @@ def parse_instants(block: Block, start: I64Array, end: I64Array) -> tuple[I64Arr
     return ms, good
 
 
-def _parse_form(block: Block, start: I64Array, size: int) -> tuple[I64Array, BoolArray]:
+def _parse_form(block: Block, start: IntArray, size: int) -> tuple[I64Array, BoolArray]:
     pattern, limit = _compile(size)
     words = block.loads(_WIDTH)[start].view(np.uint64).reshape(-1, 4)[:, : pattern.size]
     x = words ^ pattern  # digits become their value, all other bytes zero

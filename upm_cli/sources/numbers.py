@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from upm_cli.core.window import F64Array, I64Array, U8Array
+from upm_cli.core.hashing import IntArray
+from upm_cli.core.window import F64Array, U8Array
 from upm_cli.sources.block import Block
 
 NUMBER, BOOLEAN, NULL, BAD = range(4)
@@ -26,7 +27,7 @@ class Numbers:
     state: U8Array | None
 
 
-def parse_numbers(block: Block, start: I64Array, end: I64Array) -> Numbers:
+def parse_numbers(block: Block, start: IntArray, end: IntArray) -> Numbers:
     """Read the values in the text from `start` to `end`; the spans must not overlap and must be in order."""
     state = _classify(block, start, end)
     text = _as_strings(block, start, end, state)
@@ -43,7 +44,7 @@ def parse_numbers(block: Block, start: I64Array, end: I64Array) -> Numbers:
     return Numbers(value, state)
 
 
-def _classify(block: Block, start: I64Array, end: I64Array) -> U8Array | None:
+def _classify(block: Block, start: IntArray, end: IntArray) -> U8Array | None:
     """Check what the parser does not: that JSON lets a number start and end like this; and find the literals."""
     data, zero = block.data, np.uint8(48)
     digit = start + (data.take(start) == ord("-"))
@@ -63,7 +64,7 @@ def _classify(block: Block, start: I64Array, end: I64Array) -> U8Array | None:
     return state
 
 
-def _literals(block: Block, start: I64Array, end: I64Array) -> U8Array:
+def _literals(block: Block, start: IntArray, end: IntArray) -> U8Array:
     words = block.loads(8)[start].view(np.uint64)
     codes = np.full(start.shape, BAD, np.uint8)
     for literal, code in _LITERALS:
@@ -73,7 +74,7 @@ def _literals(block: Block, start: I64Array, end: I64Array) -> U8Array:
     return codes
 
 
-def _as_strings(block: Block, start: I64Array, end: I64Array, state: U8Array | None) -> pa.Array:
+def _as_strings(block: Block, start: IntArray, end: IntArray, state: U8Array | None) -> pa.Array:
     """Return the text as an Arrow column without copying it: the numbers, and as nulls all that lies between."""
     size = 2 * start.size
     offsets = np.empty(size, np.int32)

@@ -23,7 +23,7 @@ class OpenReader(Reader):
     def __init__(self, shape: Skeleton) -> None:
         super().__init__(shape)
         assert shape.hole is not None
-        self._hole_starts, self._hole_ends = Places([shape.hole.start]), Places([shape.hole.end])
+        self._hole_starts, self._hole_ends = Places(shape, [shape.hole.start]), Places(shape, [shape.hole.end])
 
     def fits(self, lines: Lines) -> BoolArray:
         more = lines.marks - self.shape.marks

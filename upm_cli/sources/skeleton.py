@@ -66,6 +66,7 @@ class Skeleton:
     """One shape of line: `marks` quotation marks, the first of them `lead` bytes after the line begins.
 
     With a `hole` the features are open: any may stand in there, after `before_hole` marks and before the others.
+    `colons`, if every stretch of fixed bytes has one, are how the marks are found from these instead.
     """
 
     kind: RowKind
@@ -76,6 +77,20 @@ class Skeleton:
     hole: Value | None = None
     before_hole: int = 0
     spaced: bool = False  # in the hole a space comes after each colon and comma
+    colons: "Colons | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Colons:
+    """The `count` colons of a line, the first of them `lead` bytes after it begins; they are fewer than the marks.
+
+    `marks` has for each quotation mark the colon in the same stretch of fixed bytes (or `LINE_END`) and how many bytes
+    after it the mark lies.
+    """
+
+    count: int
+    lead: int
+    marks: tuple[tuple[int, int], ...]
 
 
 def learn(line: bytes, event: dict[str, Any]) -> Skeleton | None:
@@ -108,6 +123,7 @@ def _learn(line: bytes, event: dict[str, Any], hole: int) -> Skeleton | None:
     prefix = _prefix(event)
     values: list[Value] = []
     fixed: list[Fixed] = []
+    stretches: list[tuple[int, int]] = []
     done = 0  # bytes already described
     for path, begin, end in _nodes(line):
         role = _role(path, line[begin : begin + 1], prefix, kind)
@@ -117,15 +133,30 @@ def _learn(line: bytes, event: dict[str, Any], hole: int) -> Skeleton | None:
         first, last = (begin + 1, end - 1) if text else (begin, end)
         if role is Role.UNREADABLE or b'"' not in line[done:first]:
             return None
+        stretches.append((done, first))
         fixed.extend(_pieces(line, done, first, marks, hole))
         values.append(Value(role, _name(path, prefix, role), _after(first, marks), _before(line, last, marks)))
         done = last
     fixed.extend(_pieces(line + b"\n", done, len(line) + 1, marks, hole))
     if hole < 0:
-        return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values))
+        colons = _find_colons(line, marks, stretches)
+        return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values), colons=colons)
     place = Value(Role.FIXED, "", _after(hole, marks), _before(line, hole, marks))
     spaced = line[hole - 2 : hole - 1] == b" "
     return Skeleton(kind, len(marks), marks[0], tuple(fixed), tuple(values), place, bisect_left(marks, hole), spaced)
+
+
+def _find_colons(line: bytes, marks: list[int], stretches: list[tuple[int, int]]) -> Colons | None:
+    """Say how the marks, all of which lie in `stretches` of fixed bytes or after them, are found from colons."""
+    found: list[tuple[int, int]] = []
+    for start, stop in stretches:
+        colon = line.find(b":", start, stop)
+        if colon < 0:
+            return None
+        number = line.count(b":", 0, colon)
+        found.extend((number, mark - colon) for mark in marks if start <= mark < stop)
+    found.extend((LINE_END, mark - len(line)) for mark in marks[len(found) :])
+    return Colons(line.count(b":"), line.index(b":"), tuple(found))
 
 
 def _prefix(event: dict[str, Any]) -> Path:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from upm_cli.core.hashing import IntArray
 from upm_cli.core.window import I64Array
 from upm_cli.sources.block import Block, BoolArray
 from upm_cli.sources.frame import Frame
@@ -33,7 +34,7 @@ class Tokens:
 
 
 def find_tokens(
-    block: Block, frame: Frame, starts: I64Array, ends: I64Array, good: BoolArray, *, spaced: bool
+    block: Block, frame: Frame, starts: IntArray, ends: IntArray, good: BoolArray, *, spaced: bool
 ) -> Tokens:
     """Find the strings of the objects whose content lies from `starts` to `ends`, (n,) each.
 
@@ -42,6 +43,7 @@ def find_tokens(
     values other than text are not looked at.
     """
     gap = 2 if spaced else 1
+    assert frame.hole_starts is not None and frame.hole_stops is not None
     counts = (frame.hole_stops - frame.hole_starts) // 2
     after = np.cumsum(counts)
     at = np.arange(int(after[-1]), dtype=np.int64)

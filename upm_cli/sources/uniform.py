@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from upm_cli.core.hashing import hash_bytes, hash_pairs
+from upm_cli.core.hashing import IntArray, hash_bytes, hash_pairs
 from upm_cli.core.window import (
     Csr,
     F32Array,
@@ -38,8 +38,8 @@ class Told:
     """
 
     index: U32Array
-    starts: I64Array
-    ends: I64Array
+    starts: IntArray
+    ends: IntArray
     keys: list[bytes] = field(default_factory=list)
 
     def names(self, block: Block, rows: I64Array) -> list[bytes]:
@@ -73,13 +73,13 @@ class _Spans:
         values = [value for value in shape.values if value.role in roles]
         self.names = [value.name for value in values]
         self.roles = [value.role for value in values]
-        self._starts = Places([value.start for value in values])
-        self._ends = Places([value.end for value in values])
+        self._starts = Places(shape, [value.start for value in values])
+        self._ends = Places(shape, [value.end for value in values])
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def of(self, frame: Frame) -> tuple[I64Array, I64Array]:
+    def of(self, frame: Frame) -> tuple[IntArray, IntArray]:
         """Return starts and ends, (n, k) each."""
         return self._starts.of(frame), self._ends.of(frame)
 
@@ -89,15 +89,15 @@ class Texts:
     """Where the texts of each line are: one column of `starts` and `ends` (n, k) for each of `roles`."""
 
     roles: list[Role]
-    starts: I64Array
-    ends: I64Array
+    starts: IntArray
+    ends: IntArray
 
-    def of(self, role: Role) -> tuple[I64Array, I64Array]:
+    def of(self, role: Role) -> tuple[IntArray, IntArray]:
         """Return starts and ends of the one text with this role."""
         at = self.roles.index(role)
         return self.starts[:, at], self.ends[:, at]
 
-    def all_of(self, role: Role) -> tuple[I64Array, I64Array]:
+    def all_of(self, role: Role) -> tuple[IntArray, IntArray]:
         """Return starts and ends of all texts with this role."""
         columns = as_columns([at for at, other in enumerate(self.roles) if other is role])
         return self.starts[:, columns], self.ends[:, columns]
@@ -111,8 +111,8 @@ class Reader:
 
     def __init__(self, shape: Skeleton) -> None:
         self.shape = shape
-        self._short = Comparer([piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
-        self._long = Comparer([piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
+        self._short = Comparer(shape, [piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
+        self._long = Comparer(shape, [piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
         self._texts = _Spans(shape, *TEXT_ROLES)
         self._numbers = _Spans(shape, Role.FEATURE_NUMBER, Role.LABEL_NUMBER, Role.OTHER_NUMBER)
         features = [value for value in shape.values if value.role in (Role.FEATURE_NUMBER, Role.FEATURE_TEXT)]
@@ -136,13 +136,16 @@ class Reader:
         """Return the lines with these `numbers`, which must fit."""
         first = lines.first[numbers]
         marks = block.quotes[first[:, None] + np.arange(self.shape.marks)]
-        return Frame(marks, lines.starts[numbers], lines.ends[numbers], first, first)
+        return Frame(marks, lines.starts[numbers], lines.ends[numbers])
 
     def read(self, block: Block, frame: Frame) -> Part:
         """Read the lines of `frame` that have this shape and whose every value can be read in columns."""
         same = self._short.same(block, frame)
         same &= self._long.same(block, frame)
-        same &= frame.marks[:, 0] - self.shape.lead == frame.starts
+        if not frame.by_colons:
+            same &= frame.marks[:, 0] - self.shape.lead == frame.starts
+        elif not same.all():
+            return Part(np.zeros(0, np.int64), WindowBatch.empty(), [])
         rows = np.flatnonzero(same)
         if not rows.size:
             return Part(rows, WindowBatch.empty(), [])
@@ -178,8 +181,8 @@ class Reader:
         """Return start and end of every window; zeros for ground truth."""
         if self.shape.kind is RowKind.LABEL:
             return np.zeros(good.size, np.int64), np.zeros(good.size, np.int64)
-        starts, ends = (np.concatenate(spans) for spans in zip(texts.of(Role.START), texts.of(Role.END), strict=True))
-        ms, known = parse_instants(block, starts, ends)
+        first, second = texts.of(Role.START), texts.of(Role.END)
+        ms, known = parse_instants(block, np.append(first[0], second[0]), np.append(first[1], second[1]))
         start_ms, end_ms = ms[: good.size], ms[good.size :]
         good &= known[: good.size]
         good &= known[good.size :]
