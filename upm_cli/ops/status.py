@@ -153,7 +153,7 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
     return {
         "name": trainer.name,
         "state": _state(facts, is_training=holder is not None),
-        "status": "training" if holder is not None and trainer.desired == "run" else str(trainer.status),
+        "status": _status(trainer, is_training=holder is not None),
         "mode": str(trainer.mode),
         "tenant_id": trainer.tenant_id,
         "stream": trainer.stream,
@@ -192,6 +192,15 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "updated_at": _instant(trainer.updated_at_ms),
         "trained_by": holder,
     }
+
+
+def _status(trainer: Trainer, *, is_training: bool) -> str:
+    """Return what the trainer does now: a killed worker can't take its "training" back."""
+    if trainer.desired == "pause":
+        return "paused"
+    if is_training:
+        return "training"
+    return "idle" if trainer.status == "training" else str(trainer.status)
 
 
 def _state(facts: _Facts, *, is_training: bool) -> str:

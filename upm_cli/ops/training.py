@@ -90,6 +90,11 @@ class TrainingSession:
         return self.trainer.desired == "pause"
 
     @property
+    def is_deciding(self) -> bool:
+        """Whether the trainer still waits for labels that say what there is to learn."""
+        return self.fold is None
+
+    @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
         position = self.fold.position if self.fold else self.trainer.log_position

@@ -44,8 +44,9 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
 
 def _tell(worker: Worker, session: TrainingSession, *, force: bool = False) -> None:
     trainer = session.trainer
+    state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
     worker.tell(
-        "paused" if session.is_paused else "training",
+        state,
         session.trained,
         force=force,
         trainer=trainer.name,
