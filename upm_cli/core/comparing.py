@@ -46,14 +46,13 @@ class Comparer:
                 score, brier = numeric_scores(prediction, truth), brier_scores(prediction, classes)
                 base = brier_scores(self._base_rate(classes, 2)[:, 1], classes)
             else:
-                width = max(int(classes.max(initial=0)) + 1, predictions.shape[1], self.counts.size)
+                width = max(int(classes.max(initial=0)) + 1, predictions.shape[1])
                 wide = np.pad(predictions, ((0, 0), (0, width - predictions.shape[1])))
                 prediction = wide[np.arange(n), classes]
                 score, brier = class_scores(np.argmax(wide, axis=1), classes), brier_scores(wide, classes)
-                base = brier_scores(self._base_rate(classes, width), classes)
+                base = brier_scores(self._base_rate(classes), classes)
         return Comparisons(seq, rows.start_ms, rows.window_id, rows.tenant, prediction, truth, score, brier, base)
 
-    def _base_rate(self, classes: I64Array, width: int) -> F64Array:
-        counts = np.pad(self.counts, (0, max(0, width - self.counts.size)))
-        probabilities, self.counts = base_rate_probabilities(counts, classes)
+    def _base_rate(self, classes: I64Array, known: int = 0) -> F64Array:
+        probabilities, self.counts = base_rate_probabilities(self.counts, classes, known)
         return probabilities

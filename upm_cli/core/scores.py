@@ -79,18 +79,21 @@ def brier_scores(probability: npt.NDArray[Any], truth: I64Array) -> F32Array:
         return (gap * gap).astype(np.float32)
     gap = probability.astype(np.float64)
     gap[np.arange(truth.size), truth] -= 1.0
-    return np.asarray((gap * gap).sum(axis=1), np.float32)
+    return np.asarray(np.cumsum(gap * gap, axis=1)[:, -1], np.float32)  # one after the other: more zeros change nothing
 
 
-def base_rate_probabilities(counts: F64Array, truth: I64Array) -> tuple[F64Array, F64Array]:
+def base_rate_probabilities(counts: F64Array, truth: I64Array, known: int = 0) -> tuple[F64Array, F64Array]:
     """Return what the class frequencies alone would have predicted for each row, and the counts after the last.
 
-    `counts` (k,) labels of each class seen before; `truth` (n,) class numbers. Row i of the result (n, k) knows the
-    labels before it and not its own; with one label of each class added (Laplace), so the first row gets 1/k.
+    `counts` (j,) labels of each class seen before; `truth` (n,) class numbers; `known` classes are there from the
+    start. Row i of the result (n, k) knows the labels before it and not its own, with one label of each class added
+    that had come by then, its own included (Laplace); classes that come later have probability 0.
     """
-    seen = np.zeros((truth.size + 1, counts.size))
+    classes = np.maximum.accumulate(np.maximum(truth + 1, max(known, counts.size)))
+    k = int(classes[-1]) if classes.size else max(known, counts.size)
+    seen = np.zeros((truth.size + 1, k))
     seen[np.arange(1, truth.size + 1), truth] = 1.0
     np.cumsum(seen, axis=0, out=seen)
-    seen += counts
-    before = seen[:-1] + 1.0
+    seen += np.pad(counts, (0, k - counts.size))
+    before = np.where(np.arange(k) < classes[:, None], seen[:-1] + 1.0, 0.0)
     return before / before.sum(axis=1, keepdims=True), seen[-1].copy()

@@ -19,7 +19,7 @@ from upm_cli.core.learning import Learner, LearnerSpec, create, restore
 from upm_cli.core.learning.labels import Encoded, LabelCodec
 from upm_cli.core.learning.metrics import Metrics
 from upm_cli.core.learning.protocol import REJECT_TEXT, Reject
-from upm_cli.core.window import F32Array, I64Array, LabelKind, RowKind, U8Array, WindowBatch
+from upm_cli.core.window import I64Array, LabelKind, RowKind, WindowBatch
 
 SPAN_ROWS = 8192  # learned in one call, rounded to whole batches: bounds memory, changes nothing else
 
@@ -35,7 +35,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Step:
-    """What one stretch of the log did. `cut` is true where a CUT row asks whether a snapshot is due."""
+    """What one stretch of the log did. `cut` is true at its mark (CUT, END), where a snapshot may be due."""
 
     comparisons: Comparisons
     refused: list[Refused]
@@ -77,29 +77,28 @@ class Fold:
         return self.position + len(self._waiting)
 
     def advance(self, rows: WindowBatch) -> Iterator[Step]:
-        """Consume the log rows that follow; yields after each mark (END, CUT) and at the end of `rows`.
+        """Consume the log rows that follow; yields after each mark (END, CUT) and after the rows behind the last one.
 
         Use it up: the fold is between two steps only where it yields, and the model goes on changing after that.
         """
+        for start, stop in _stretches(rows):
+            yield self._advance_to_mark(rows.slice(start, stop))
+
+    def _advance_to_mark(self, rows: WindowBatch) -> Step:
+        """Consume rows of which only the last may be a mark: what is known at a mark does not depend on later rows."""
         batch = WindowBatch.concat([self._waiting, rows]) if len(self._waiting) else rows
-        base, n = self.position, len(batch)
+        base, n, mark = self.position, len(batch), RowKind(int(batch.kind[-1]))
         labels = self.codec.encode(batch)
-        usable = labels.usable
-        learned = 0  # how many of the usable rows
-        for mark in [*np.flatnonzero(batch.kind >= RowKind.END).tolist(), n]:
-            ready = int(np.searchsorted(usable, mark))
-            if mark == n or batch.kind[mark] == RowKind.CUT:
-                ready -= (ready - learned) % self.learner.spec.batch_size
-            parts, refused = [], []
-            for start, stop in _spans(learned, ready, self.learner.spec.batch_size):
-                part, rejected = self._learn(batch, base, labels, usable[start:stop])
-                parts.append(part)
-                refused += rejected
-            learned = ready
-            stop = int(usable[learned]) if learned < usable.size else n
-            refused += self._consume(batch, base, labels, min(stop, mark + 1))
-            self._waiting = batch.slice(self.position - base, n)
-            yield Step(Comparisons.concat(parts), refused, cut=mark < n)
+        usable, size = labels.usable, self.learner.spec.batch_size
+        ready = usable.size if mark is RowKind.END else usable.size - usable.size % size
+        parts, refused = [], []
+        for start, stop in _spans(ready, size):
+            part, rejected = self._learn(batch, base, labels, usable[start:stop])
+            parts.append(part)
+            refused += rejected
+        refused += self._consume(batch, base, labels, int(usable[ready]) if ready < usable.size else n)
+        self._waiting = batch.slice(self.position - base, n)
+        return Step(Comparisons.concat(parts), refused, cut=mark >= RowKind.END)
 
     def _learn(
         self, batch: WindowBatch, base: int, labels: Encoded, rows: I64Array
@@ -178,8 +177,18 @@ class Fold:
         )
 
 
-def _spans(start: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Cut start…stop into spans of whole batches; only the last may be shorter."""
+def _stretches(rows: WindowBatch) -> Iterator[tuple[int, int]]:
+    """Cut `rows` behind each mark; the last stretch may have none."""
+    start = 0
+    for mark in np.flatnonzero(rows.kind >= RowKind.END).tolist():
+        yield start, mark + 1
+        start = mark + 1
+    if start < len(rows):
+        yield start, len(rows)
+
+
+def _spans(count: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Cut 0…count into spans of whole batches; only the last may be shorter."""
     size = max(1, SPAN_ROWS // batch_size) * batch_size
-    for at in range(start, stop, size):
-        yield at, min(at + size, stop)
+    for at in range(0, count, size):
+        yield at, min(at + size, count)
