@@ -6,7 +6,8 @@ Every contender is a process of its own and reads the same generated file (made 
 as its users run it, `upm train --source FILE --once` in a fresh project with the defaults: replay buffer, event log,
 checkpoints, comparisons and snapshots included. Contenders take turns; ratios are medians over the rounds of
 theirs / upm's, so above 1 upm is the cheaper one. River and scikit-learn see fewer windows (they would take minutes),
-are compared by their time for a window, and without their imports.
+are compared by their time for a window, and without their imports. The row `in memory` is upm's own work without the
+store (in_memory.py): what is above it is the price of durability and of several processes.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import generate
 import measure
+from filenames import file_stem
 from measure import Run
 
 HERE = Path(__file__).parent
@@ -103,6 +104,7 @@ def compare(shape: str, size: Size, data: Path, rounds: int) -> list[Row]:
     path = stream(shape, size.upm, data)
     contenders: dict[str, tuple[int, Callable[[], Run]]] = {
         "upm": (size.upm, partial(upm, path)),
+        "in memory": (size.upm, partial(measure.run, [sys.executable, str(HERE / "in_memory.py"), str(path)])),
         "vw": (size.upm, partial(vw, path)),
         "vw -b 22": (size.upm, partial(vw, path, "-b 22")),
         "river": (size.river, partial(python_rival, "river", path, size.river)),
@@ -144,23 +146,26 @@ def memory_rows(shape: str, size: Size, data: Path) -> list[Row]:
 
 
 def stream(shape: str, rows: int, data: Path) -> Path:
-    """Return the generated file, made now if it isn't there."""
-    path = data / f"{shape}_{generate.size_name(rows)}.jsonl"
+    """Return the generated file, made now if it isn't there.
+
+    By another process: a child's peak memory begins with what its parent had when it was started.
+    """
+    path = data / f"{file_stem(shape, rows)}.jsonl"
     if not (path.exists() and path.with_suffix(".vw").exists()):
         print(f"making {path}", file=sys.stderr)
-        generate.write(shape, rows, data, seed=1)
+        measure.run([sys.executable, str(HERE / "generate.py"), f"{shape}:{rows}", "--out", str(data)])
     return path
 
 
 def table(rows: list[Row]) -> str:
     lines = [
-        f"{'':7}{'':9}{'windows':>10}{'CPU µs':>9}{'wall µs':>9}{'largest':>9}{'together':>9}{'loss':>9}"
+        f"{'':7}{'':10}{'windows':>10}{'CPU µs':>9}{'wall µs':>9}{'largest':>9}{'together':>9}{'loss':>9}"
         f"{'CPU ×':>8}{'wall ×':>8}",
     ]
     for row in rows:
         ratios = "".join("       –" if math.isnan(r) else f"{r:8.2f}" for r in (row.cpu_ratio, row.wall_ratio))
         lines.append(
-            f"{row.shape:7}{row.contender:9}{row.windows:>10,}{row.cpu_us:>9.2f}{row.wall_us:>9.2f}"
+            f"{row.shape:7}{row.contender:10}{row.windows:>10,}{row.cpu_us:>9.2f}{row.wall_us:>9.2f}"
             f"{row.largest_mib:>9.0f}{row.together_mib:>9.0f}{row.loss:>9.4f}{ratios}"
         )
     lines.append("µs for a window, MiB of the largest process and of all together; × is theirs / upm's")

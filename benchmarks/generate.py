@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from filenames import file_stem
 
 Floats = npt.NDArray[np.float64]
 Event = tuple[dict[str, object], float]  # named features, and the log odds of the label
@@ -95,10 +96,10 @@ def vw_line(features: dict[str, object], label: int) -> str:
     return " ".join(parts) + "\n"
 
 
-def write(shape: str, rows: int, out: Path, seed: int, stem: str = "") -> tuple[Path, Path]:
-    """Write `rows` events of `shape` as `<stem>.jsonl` and `<stem>.vw` in `out`; return both paths."""
+def write(shape: str, rows: int, out: Path, seed: int) -> tuple[Path, Path]:
+    """Write `rows` events of `shape` as JSON lines and as VW text in `out`; return both paths."""
     out.mkdir(parents=True, exist_ok=True)
-    stem = stem or f"{shape}_{size_name(rows)}"
+    stem = file_stem(shape, rows)
     paths = out / f"{stem}.jsonl", out / f"{stem}.vw"
     block = narrow_events(seed) if shape == "narrow" else wide_events(seed)
     dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -120,14 +121,6 @@ def write(shape: str, rows: int, out: Path, seed: int, stem: str = "") -> tuple[
                 lines.write(dumps(event) + "\n")
                 text.write(vw_line(features, label))
     return paths
-
-
-def size_name(rows: int) -> str:
-    """Return 1000000 as "1m", 200000 as "200k"."""
-    for unit, letter in ((1_000_000, "m"), (1_000, "k")):
-        if rows % unit == 0:
-            return f"{rows // unit}{letter}"
-    return str(rows)
 
 
 def main() -> None:
