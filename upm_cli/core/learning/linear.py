@@ -118,7 +118,7 @@ class LinearLearner:
         if self.spec.clip:
             _clip(delta, block.norms[rows], self.spec.clip)
         g = self._elements(work, batch, delta)
-        if not self._is_bounded and not np.dot(g, g) < GRADIENT_LIMIT**2:
+        if learned and not self._is_bounded and not np.dot(g, g) < GRADIENT_LIMIT**2:
             work.reject(rows, ~block.unfit[rows], Reject.STEP)
             return False
         if not self._is_flat:

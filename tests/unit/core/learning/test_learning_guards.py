@@ -86,9 +86,10 @@ def test_a_rejection_in_a_long_chunk_does_not_reach_other_batches() -> None:
     x = Csr(sample.x.indptr, sample.x.index, np.ones_like(sample.x.value))  # one magnitude: done in one go
     slots = np.random.default_rng(2).integers(0, 2**32, 40, dtype=np.uint32)
     index = slots[np.random.default_rng(3).integers(0, 40, x.index.size)]  # new features come all the time
+    place, early = 500, int(x.indptr[3])  # the rejected window is in batch 15
+    index[early] = 777  # grows in the first batch, and comes again only in the window that is rejected
     rest = Sample(Csr(x.indptr, index, x.value), sample.y).slice(0, 1023)
-    place = 500  # in batch 15
-    bad = with_row(rest, place, window((int(slots[0]), 1.0), (99, 1.0)), 1e11)
+    bad = with_row(rest, place, window((777, 1.0), (int(slots[0]), 1.0), (99, 1.0)), 1e11)
     result = dirty.learn_many(bad.x, bad.y)
     assert np.flatnonzero(result.rejected).tolist() == [place]
     start, stop = place // 32 * 32, (place // 32 + 1) * 32

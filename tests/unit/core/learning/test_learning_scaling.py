@@ -53,7 +53,7 @@ def slow_default_learner(sample: Sample, batch: int, rate: float) -> list[float]
 
 @pytest.mark.parametrize("batch", [1, 5, 32])
 def test_the_default_learner_is_nag_on_batches(batch: int) -> None:
-    spec = LearnerSpec(task="binary", batch_size=batch, bits=28)
+    spec = LearnerSpec(task="binary", batch_size=batch, bits=20)
     sample = make_sample(spec, np.random.default_rng(4), 700)
     found = create(spec).learn_many(sample.x, sample.y).predictions[:, 0]
     assert found.tolist() == pytest.approx(slow_default_learner(sample, batch, spec.rate), abs=2e-4)
