@@ -37,6 +37,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),
+    ("sql", "sql", "Operate"),
+    ("doctor", "doctor", "Operate"),
     ("init", "init", "Setup"),
     ("demo", "demo", "Setup"),
     ("config", "config", "Setup"),

@@ -61,7 +61,7 @@ def acquire(home: Path, name: str, command: str) -> Lease:
     held_by = noted_holder(path)
     raise BusyError(
         f"{name} is already running: {held_by} since {ids.iso(held_by.since_ms)}",
-        hint="wait for it, or look at it with: upm ps",
+        hint="wait for it, or look at it with: upm status",
         code="UPM-E070",
         context={"lease": name, "pid": held_by.pid, "command": held_by.command, "since_ms": held_by.since_ms},
     )

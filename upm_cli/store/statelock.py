@@ -36,7 +36,7 @@ def busy(home: Path, waited_s: float) -> BusyError:
     holder = noted_holder(home / layout.LOCK)
     return BusyError(
         f"the state is locked by {holder}; waited {waited_s:g} s",
-        hint="try again, or look at it with: upm ps",
+        hint="try again, or look at it with: upm status",
         code="UPM-E071",
         context={"pid": holder.pid, "command": holder.command, "waited_s": waited_s},
     )

@@ -1,0 +1,129 @@
+"""`upm doctor`: is what lies on the disk whole? Every byte that a row names is read and proven."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upm_cli.clock import Clock
+from upm_cli.errors import IntegrityError, UpmError
+from upm_cli.ops import keeping, training
+from upm_cli.store import (
+    blobs,
+    collect,
+    history,
+    layout,
+    ledger,
+    restore,
+    segmentfiles,
+    segments,
+    snapshots,
+    streams,
+    trainers,
+)
+from upm_cli.store.session import Store
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Reader
+
+_OF_STREAMS = ("log", "names", "dead", "late")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `status`: pass, warn or fail."""
+
+    name: str
+    status: str
+    detail: str
+    hint: str = ""
+
+
+def examine(home: Path, clock: Clock) -> list[Finding]:
+    """Read back everything durable under `home`. Damage is a result here, not an exception."""
+    found = [_state(home)]
+    if found[0].status == "fail":
+        return found
+    store = Store(home, clock)
+    with store.read() as reader:
+        found.append(_ledger(home, reader))
+        files = list(_files(reader))
+        checkpoints = [row for row in trainers.list_all(reader) if row.checkpoint_digest]
+        buffers = [row for row in streams.list_all(reader) if row.state_digest]
+        made = [row for trainer in trainers.list_all(reader) for row in snapshots.list_for(reader, trainer.name)]
+        needed = collect.referenced(reader)
+    found.append(_all("segments", files, lambda segment: segmentfiles.read(home, segment)))
+    verified = [one.error for one in keeping.verify(store, made)]
+    found.append(_counted("snapshots", len(made), [str(error) for error in verified if error is not None]))
+    found.append(_all("checkpoints", checkpoints, lambda row: training.load_checkpoint(store, row)))
+    found.append(_all("replay_buffers", buffers, lambda row: blobs.get(home, str(row.state_digest))))
+    found.append(_orphans(home, needed, clock))
+    store.close()
+    return found
+
+
+def go_back(home: Path, clock: Clock, *, actor: str) -> dict[str, Any]:
+    """Put the newest kept state in the place of one that does not open; a good one stays as it is.
+
+    Raises IntegrityError when no kept state opens, BusyError while somebody writes.
+    """
+    done = restore.restore(home, clock, actor=actor)
+    return {
+        "restored": done.source is not None,
+        "why": done.why,
+        "from": str(done.source) if done.source else None,
+        "kept_damaged_as": str(done.corrupt) if done.corrupt else None,
+        "generation": done.generation,
+        "ledger_entries_kept": done.ledger_entries_kept,
+    }
+
+
+def _state(home: Path) -> Finding:
+    path = home / layout.STATE
+    why = history.problem(path) if path.exists() else f"{path} is gone"
+    kept = len(history.states(home))
+    if why is None:
+        return Finding(name="state", status="pass", detail=f"opens, every block read; {kept} earlier states kept")
+    return Finding(
+        name="state", status="fail", detail=why, hint="upm doctor --restore goes back to the newest that opens"
+    )
+
+
+def _ledger(home: Path, reader: "Reader") -> Finding:
+    try:
+        ledger.verify(home, reader.meta.ledger)
+    except IntegrityError as exc:
+        return Finding(name="ledger", status="fail", detail=exc.message, hint=exc.hint)
+    return Finding(name="ledger", status="pass", detail=f"{reader.meta.ledger.count} entries, the chain is whole")
+
+
+def _files(reader: "Reader") -> Iterator[Any]:
+    for kind in (*_OF_STREAMS, "comparisons"):
+        for owner in segments.owners(reader, kind):
+            yield from segments.list_for(reader, kind, owner)
+
+
+def _all(name: str, things: list[Any], prove: Callable[[Any], object]) -> Finding:
+    problems = []
+    for thing in things:
+        try:
+            prove(thing)
+        except UpmError as exc:
+            problems.append(exc.message)
+    return _counted(name, len(things), problems)
+
+
+def _counted(name: str, count: int, problems: list[str]) -> Finding:
+    if not problems:
+        return Finding(name=name, status="pass", detail=f"{count} read back, all whole")
+    hint = "restore the files from a backup; upm rollback TRAINER leaves a damaged version"
+    return Finding(name=name, status="fail", detail=f"{len(problems)} of {count}: {'; '.join(problems)}", hint=hint)
+
+
+def _orphans(home: Path, needed: set[str], clock: Clock) -> Finding:
+    found = collect.orphans(home, needed, clock.now_ms())
+    if not found:
+        return Finding(name="orphans", status="pass", detail="no file without a row that is older than an hour")
+    size = sum(path.stat().st_size for path in found if path.exists())
+    detail = f"{len(found)} files ({size:,} bytes) that nothing needs, left by killed processes"
+    return Finding(name="orphans", status="warn", detail=detail, hint="upm snapshot gc removes them")
