@@ -24,6 +24,8 @@ COMMANDS = {
     "`upm drift-report`": ["drift-report"],
     "`upm validate`": ["validate"],
     "`upm config show`": ["config", "show"],
+    "`upm doctor`": ["doctor"],
+    "`upm sql`": ["sql", "SELECT count(*) AS n FROM log"],
 }
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}
 
