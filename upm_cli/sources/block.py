@@ -1,4 +1,4 @@
-"""About half a megabyte of whole lines, small enough for the processor's cache, and how it is looked at."""
+"""Some whole lines, few enough for the processor's cache and enough for NumPy, and how they are looked at."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from upm_cli.core.hashing import IntArray, U64Array, hash_spans
 from upm_cli.core.window import I64Array, U8Array
 
-BLOCK_BYTES: Final = 512 << 10
+BLOCK_BYTES: Final = 1536 << 10
 SLACK: Final = 64  # bytes that may be loaded past the end of a block
 
 BoolArray = npt.NDArray[np.bool_]
@@ -19,15 +19,30 @@ BoolArray = npt.NDArray[np.bool_]
 QUOTE, COLON, NEWLINE, BACKSLASH = 34, 58, 10, 92
 
 
+class Scratch:
+    """Two byte arrays that blocks use in turn for what is only looked at once: new memory each time would cost more."""
+
+    def __init__(self, size: int = BLOCK_BYTES) -> None:
+        self._bytes = np.empty((2, size), np.uint8)
+
+    def take(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return both arrays, (2, size)."""
+        if size > self._bytes.shape[1]:
+            return np.empty((2, size), np.uint8)
+        return self._bytes[:, :size]
+
+
 class Block:
     """Lines as bytes: `data` (m,) uint8 ends with a newline and is followed by `SLACK` bytes that may be read."""
 
-    def __init__(self, text: bytes, begin: int, end: int) -> None:
+    def __init__(self, text: bytes, begin: int, end: int, scratch: Scratch) -> None:
         self.text, self.begin, self.end = text, begin, end
         if len(text) < end + SLACK or text[end - 1] != NEWLINE:
             newline = b"" if text[end - 1] == NEWLINE else b"\n"
             self.text, self.begin, self.end = text[begin:end] + newline + bytes(SLACK), 0, end - begin + len(newline)
         self.data: U8Array = np.frombuffer(self.text, np.uint8, self.end - self.begin, self.begin)
+        self._bytes, other = scratch.take(self.data.size)
+        self._flags, self._more_flags = self._bytes.view(bool), other.view(bool)
 
     def loads(self, width: int) -> npt.NDArray[Any]:
         """Return the `width` bytes that begin at each byte of the block, (m,) void."""
@@ -36,27 +51,26 @@ class Block:
     def find(self, text: bytes) -> bool:
         return self.text.find(text, self.begin, self.end) >= 0
 
+    def where(self, byte: int) -> I64Array:
+        """Return where `byte` is."""
+        return np.flatnonzero(np.equal(self.data, byte, out=self._flags))
+
     @cached_property
     def quotes(self) -> I64Array:
-        """Where the quotation marks are."""
-        return np.flatnonzero(self.data == QUOTE)
-
-    @cached_property
-    def quote_count(self) -> int:
-        return int(np.count_nonzero(self.data == QUOTE))
-
-    @cached_property
-    def colons(self) -> I64Array:
-        return np.flatnonzero(self.data == COLON)
+        return self.where(QUOTE)
 
     @cached_property
     def newlines(self) -> I64Array:
-        return np.flatnonzero(self.data == NEWLINE)
+        return self.where(NEWLINE)
+
+    @cached_property
+    def quote_count(self) -> int:
+        return int(np.count_nonzero(np.equal(self.data, QUOTE, out=self._flags)))
 
     @cached_property
     def controls(self) -> int:
         """How many control characters there are, newlines included."""
-        return int(np.count_nonzero(self.data < 32))
+        return int(np.count_nonzero(np.less(self.data, 32, out=self._flags)))
 
     @cached_property
     def plain(self) -> bool:
@@ -75,29 +89,31 @@ class Block:
         return hash_spans(room, starts, lengths)
 
     @cached_property
-    def points_before_e(self) -> I64Array:
-        """Where a digit, "." and "e" follow each other, which number parsers let pass and JSON does not."""
-        if not any(self._pairs_hold(b"." + e) for e in (b"e", b"E") if self.find(e)):
+    def loose_points(self) -> I64Array:
+        """Where a "." comes after a digit but before none; number parsers let this pass and JSON does not."""
+        points, others = self._flags[:-1], self._more_flags[1:]
+        np.subtract(self.data, ord("0"), out=self._bytes)
+        np.greater(self._bytes[1:], 9, out=others)
+        np.equal(self.data[:-1], ord("."), out=points)
+        points &= others
+        if not points.any():
             return np.zeros(0, np.int64)
-        at = np.flatnonzero((self.data[:-1] == ord(".")) & ((self.data[1:] | 32) == ord("e")))
+        at = np.flatnonzero(points)
         before: U8Array = self.data[np.maximum(at - 1, 0)] - np.uint8(ord("0"))
         return at[before <= 9]
 
-    def _pairs_hold(self, pair: bytes) -> bool:
-        """Say whether two bytes follow each other somewhere; faster than `find` where the first of them is common."""
-        code = int.from_bytes(pair, "little")
-        views = (np.frombuffer(self.text, "<u2", self.data.size // 2, self.begin + shift) for shift in (0, 1))
-        return any(bool((view == code).any()) for view in views)
 
+def blocks(text: bytes, scratch: Scratch, size: int = BLOCK_BYTES) -> Iterator[tuple[Block, int]]:
+    """Cut `text` after newlines into blocks of about `size` bytes; yield each with where it begins.
 
-def blocks(text: bytes, size: int = BLOCK_BYTES) -> Iterator[tuple[Block, int]]:
-    """Cut `text` after newlines into blocks of about `size` bytes; yield each with where it begins."""
+    A block is to be done with before the next one is asked for: all share `scratch`.
+    """
     begin = 0
     while begin < len(text):
         end = len(text)
         if end - begin > size:
             end = text.rfind(b"\n", begin, begin + size) + 1 or text.find(b"\n", begin + size) + 1 or len(text)
-        yield Block(text, begin, end), begin
+        yield Block(text, begin, end, scratch), begin
         begin = end
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from upm_cli.core.window import I64Array, Strings, U32Array, WindowBatch
 from upm_cli.sources.base import MAX_LINE_BYTES, Decoded, Reject
-from upm_cli.sources.block import Block, BoolArray, Lines, blocks, find_lines
+from upm_cli.sources.block import Block, BoolArray, Lines, Scratch, blocks, find_lines
 from upm_cli.sources.decode import RowColumns, decode_lines, parse_line
 from upm_cli.sources.features import name_text
 from upm_cli.sources.frame import frame_whole
@@ -69,11 +69,12 @@ class LineReader:
         self._seen = seen
         self._readers: list[Reader] = []  # the last one of use comes first
         self._failures = self._wait = 0
+        self._scratch = Scratch()
 
     def decode(self, text: bytes, offset: int) -> Decoded:
         """Decode whole lines that begin at `offset` of their source."""
         out = _Output()
-        for block, begin in blocks(text):
+        for block, begin in blocks(text, self._scratch):
             self._read_block(block, offset + begin, out)
         hashes = np.concatenate(out.hashes) if out.hashes else np.zeros(0, np.uint32)
         return Decoded(WindowBatch.concat(out.batches), Strings.of(out.names), hashes, out.rejects, out.lines)

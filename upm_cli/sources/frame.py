@@ -9,7 +9,7 @@ import numpy as np
 from upm_cli.core.hashing import IntArray, U64Array
 from upm_cli.core.window import I64Array, Strings
 from upm_cli.sources.base import MAX_LINE_BYTES
-from upm_cli.sources.block import BACKSLASH, NEWLINE, Block, BoolArray
+from upm_cli.sources.block import BACKSLASH, COLON, NEWLINE, Block, BoolArray
 from upm_cli.sources.skeleton import LINE_END, Fixed, Skeleton
 
 _MANY_RUNS: Final = 4  # from here on one gather is faster than a copy for each run
@@ -43,10 +43,11 @@ def frame_whole(block: Block, shape: Skeleton) -> Frame | None:
     colons = shape.colons
     if colons is None or not block.plain or block.data.size > MAX_LINE_BYTES or block.find(bytes([BACKSLASH])):
         return None
-    count, odd = divmod(block.colons.size, colons.count)
+    where = block.where(COLON)
+    count, odd = divmod(where.size, colons.count)
     if odd or not count or count != block.controls or count * shape.marks != block.quote_count:
         return None
-    marks = block.colons.astype(np.int32).reshape(count, colons.count)
+    marks = where.astype(np.int32).reshape(count, colons.count)
     starts = marks[:, 0] - np.int32(colons.lead)
     ends = np.append(starts[1:], np.int32(block.data.size)) - np.int32(1)
     if starts[0] != 0 or (ends < 0).any() or (block.data.take(ends) != NEWLINE).any():
@@ -93,19 +94,18 @@ class _Columns:
 class Comparer:
     """Compares bytes that must be the same in every line; `width` (a multiple of 8) are loaded at each place."""
 
-    def __init__(self, shape: Skeleton, pieces: Sequence[Fixed], width: int) -> None:
+    def __init__(self, pieces: Sequence[Fixed], width: int) -> None:
+        self.places = [(piece.mark, piece.delta) for piece in pieces]
         self._width = width
-        self._places = Places(shape, [(piece.mark, piece.delta) for piece in pieces])
         self._expected = _words([piece.text for piece in pieces], width)
         self._mask = _words([b"\xff" * len(piece.text) for piece in pieces], width)
 
-    def same(self, block: Block, frame: Frame) -> BoolArray:
-        """Return for every line of `frame` whether all bytes are as expected."""
+    def same(self, block: Block, at: IntArray) -> BoolArray:
+        """Return for every line whether all bytes, which begin at `at` (n, k) for `places`, are as expected."""
         if not self._expected.size:
-            return np.ones(frame.ends.size, bool)
-        at = self._places.of(frame)
+            return np.ones(at.shape[0], bool)
         if at[0].min() < 0 or at[-1].max() >= block.data.size:
-            np.clip(at, 0, block.data.size - 1, out=at)
+            at = np.clip(at, 0, block.data.size - 1)
         words = block.loads(self._width)[at].view(np.uint64)
         words &= self._mask
         same = words == self._expected

@@ -27,17 +27,18 @@ class Numbers:
     state: U8Array | None
 
 
-def parse_numbers(block: Block, start: IntArray, end: IntArray) -> Numbers:
-    """Read the values in the text from `start` to `end`; the spans must not overlap and must be in order."""
+def parse_numbers(block: Block, spans: IntArray) -> Numbers:
+    """Read the values in the text of `spans`, (…, 2m): the start and end of each, one after the other and in order."""
+    start, end = spans[..., 0::2], spans[..., 1::2]
     state = _classify(block, start, end)
-    text = _as_strings(block, start, end, state)
+    text = _as_strings(block, spans, state)
     try:
         value = _cast(text)
     except pa.ArrowInvalid:
         good = pc.match_substring_regex(text, _JSON_NUMBER).fill_null(False).to_numpy(zero_copy_only=False)[0::2]
         state = np.zeros(start.shape, np.uint8) if state is None else state
         state[(state == NUMBER) & ~good.reshape(start.shape)] = BAD
-        value = _cast(_as_strings(block, start, end, state))
+        value = _cast(_as_strings(block, spans, state))
     value = value.reshape(start.shape)
     if state is not None:
         value = np.where(state == BOOLEAN, block.data.take(start) == ord("t"), value)
@@ -45,18 +46,24 @@ def parse_numbers(block: Block, start: IntArray, end: IntArray) -> Numbers:
 
 
 def _classify(block: Block, start: IntArray, end: IntArray) -> U8Array | None:
-    """Check what the parser does not: that JSON lets a number start and end like this; and find the literals."""
+    """Check what the parser does not: that JSON lets a number begin like this; and find the literals."""
     data, zero = block.data, np.uint8(48)
-    digit = start + (data.take(start) == ord("-"))
-    first = data.take(digit) - zero
-    digit += 1
-    second = data.take(digit) - zero
-    last = data.take(end - 1) - zero
-    wrong = np.maximum(first, last) > 9
+    first = data.take(start)
+    negative = first == ord("-")
+    if negative.any():
+        digit = start + negative
+        first = data.take(digit)
+        digit += 1
+    else:
+        digit = start + 1
+    first -= zero
+    second = data.take(digit)
+    second -= zero
+    wrong = first > 9
     wrong |= (first == 0) & (second < 10)
-    if block.points_before_e.size:
-        at = np.maximum(np.searchsorted(start.ravel(), block.points_before_e, side="right") - 1, 0)
-        wrong.ravel()[at[block.points_before_e < end.ravel()[at]]] = True
+    if block.loose_points.size:
+        at = np.maximum(np.searchsorted(start.ravel(), block.loose_points, side="right") - 1, 0)
+        wrong.ravel()[at[block.loose_points < end.ravel()[at]]] = True
     if not wrong.any():
         return None
     state = np.where(wrong, np.uint8(BAD), np.uint8(NUMBER))
@@ -74,20 +81,17 @@ def _literals(block: Block, start: IntArray, end: IntArray) -> U8Array:
     return codes
 
 
-def _as_strings(block: Block, start: IntArray, end: IntArray, state: U8Array | None) -> pa.Array:
+def _as_strings(block: Block, spans: IntArray, state: U8Array | None) -> pa.Array:
     """Return the text as an Arrow column without copying it: the numbers, and as nulls all that lies between."""
-    size = 2 * start.size
-    offsets = np.empty(size, np.int32)
-    offsets[0::2] = start.ravel()
-    offsets[1::2] = end.ravel()
     if state is None:
-        bits = np.full((size + 7) // 8, 0x55, np.uint8)
+        bits = np.full((spans.size + 7) // 8, 0x55, np.uint8)
     else:
-        valid = np.zeros(size, bool)
+        valid = np.zeros(spans.size, bool)
         valid[0::2] = state.ravel() == NUMBER
         bits = np.packbits(valid, bitorder="little")
+    offsets = np.ascontiguousarray(spans, np.int32)
     buffers = [pa.py_buffer(bits), pa.py_buffer(offsets), pa.py_buffer(block.data)]
-    return pa.Array.from_buffers(pa.string(), max(0, size - 1), buffers)
+    return pa.Array.from_buffers(pa.string(), max(0, spans.size - 1), buffers)
 
 
 def _cast(text: pa.Array) -> F64Array:

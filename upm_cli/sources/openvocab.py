@@ -77,7 +77,7 @@ def _values(block: Block, tokens: Tokens, good: BoolArray) -> tuple[F32Array, I6
         rest = rest[~wrong]
     if not rest.size:
         return value, tokens.texts
-    numbers = parse_numbers(block, begins[rest], tokens.stops[rest])
+    numbers = parse_numbers(block, np.column_stack([begins[rest], tokens.stops[rest]]).ravel())
     fine = np.ones(rest.size, bool)
     value[rest] = to_float32(numbers.value[:, None], fine)[:, 0]
     if numbers.state is None:

@@ -79,6 +79,10 @@ class Skeleton:
     spaced: bool = False  # in the hole a space comes after each colon and comma
     colons: "Colons | None" = None
 
+    def with_role(self, *roles: Role) -> list[Value]:
+        """Return the values with one of `roles`, in their order."""
+        return [value for value in self.values if value.role in roles]
+
 
 @dataclass(frozen=True, slots=True)
 class Colons:

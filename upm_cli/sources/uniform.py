@@ -26,6 +26,7 @@ from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_numbers
 from upm_cli.sources.skeleton import PIECE, Role, Skeleton
 
 _WORD: Final = 8
+NUMBER_ROLES: Final = (Role.FEATURE_NUMBER, Role.LABEL_NUMBER, Role.OTHER_NUMBER)
 TEXT_ROLES: Final = (Role.WINDOW_ID, Role.TENANT, Role.START, Role.END, Role.LABEL_TEXT, Role.FEATURE_TEXT)
 
 
@@ -66,24 +67,6 @@ def _join(text: bytes) -> bytes:
     return key + b"=" + rest.rpartition(b'"')[2] if quote else key
 
 
-class _Spans:
-    """Where the values of some roles begin and end."""
-
-    def __init__(self, shape: Skeleton, *roles: Role) -> None:
-        values = [value for value in shape.values if value.role in roles]
-        self.names = [value.name for value in values]
-        self.roles = [value.role for value in values]
-        self._starts = Places(shape, [value.start for value in values])
-        self._ends = Places(shape, [value.end for value in values])
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def of(self, frame: Frame) -> tuple[IntArray, IntArray]:
-        """Return starts and ends, (n, k) each."""
-        return self._starts.of(frame), self._ends.of(frame)
-
-
 @dataclass(slots=True)
 class Texts:
     """Where the texts of each line are: one column of `starts` and `ends` (n, k) for each of `roles`."""
@@ -111,20 +94,29 @@ class Reader:
 
     def __init__(self, shape: Skeleton) -> None:
         self.shape = shape
-        self._short = Comparer(shape, [piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
-        self._long = Comparer(shape, [piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
-        self._texts = _Spans(shape, *TEXT_ROLES)
-        self._numbers = _Spans(shape, Role.FEATURE_NUMBER, Role.LABEL_NUMBER, Role.OTHER_NUMBER)
+        self._short = Comparer([piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
+        self._long = Comparer([piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
+        self._numbers = shape.with_role(*NUMBER_ROLES)
+        self._texts = shape.with_role(*TEXT_ROLES)
+        parts = [
+            self._short.places,
+            self._long.places,
+            [place for value in self._numbers for place in (value.start, value.end)],
+            [value.start for value in self._texts],
+            [value.end for value in self._texts],
+        ]
+        self._places = Places(shape, [place for part in parts for place in part])
+        self._cuts = np.cumsum([len(part) for part in parts])[:-1]
         features = [value for value in shape.values if value.role in (Role.FEATURE_NUMBER, Role.FEATURE_TEXT)]
         self._keys = np.array([hash_bytes(value.name.encode()) for value in features], np.uint64)
         is_text = np.array([value.role is Role.FEATURE_TEXT for value in features], bool)
         self._text_columns = as_columns(np.flatnonzero(is_text).tolist())
         self._text_keys = self._keys[is_text]
         self._number_columns = as_columns(np.flatnonzero(~is_text).tolist())
-        wanted = [at for at, role in enumerate(self._numbers.roles) if role is Role.FEATURE_NUMBER]
+        wanted = [at for at, value in enumerate(self._numbers) if value.role is Role.FEATURE_NUMBER]
         self._feature_numbers = as_columns(wanted)
         self._text_names = [v.name.encode() for v in features if v.role is Role.FEATURE_TEXT]
-        self.names = [self._numbers.names[at] for at in wanted]
+        self.names = [self._numbers[at].name for at in wanted]
         self.name_hashes = self._keys[~is_text].astype(np.uint32)
 
     def fits(self, lines: Lines) -> BoolArray:
@@ -140,8 +132,9 @@ class Reader:
 
     def read(self, block: Block, frame: Frame) -> Part:
         """Read the lines of `frame` that have this shape and whose every value can be read in columns."""
-        same = self._short.same(block, frame)
-        same &= self._long.same(block, frame)
+        short, long, *rest = np.split(self._places.of(frame), self._cuts, axis=1)
+        same = self._short.same(block, short)
+        same &= self._long.same(block, long)
         if not frame.by_colons:
             same &= frame.marks[:, 0] - self.shape.lead == frame.starts
         elif not same.all():
@@ -150,10 +143,11 @@ class Reader:
         if not rows.size:
             return Part(rows, WindowBatch.empty(), [])
         if rows.size < same.size:
-            frame = frame.take(rows)
+            frame, rest = frame.take(rows), [places[rows] for places in rest]
+        spans, starts, ends = rest
         good = np.ones(rows.size, bool)
-        numbers = self._parse(block, frame, good)
-        texts = Texts(self._texts.roles, *self._texts.of(frame))
+        numbers = self._parse(block, spans, good)
+        texts = Texts([value.role for value in self._texts], starts, ends)
         window_id = _identifiers(block, texts, Role.WINDOW_ID, good)
         tenant = _identifiers(block, texts, Role.TENANT, good)
         start_ms, end_ms = self._instants(block, texts, good)
@@ -166,14 +160,14 @@ class Reader:
         kept = np.flatnonzero(good)
         return Part(rows[kept], batch.take(kept), told)
 
-    def _parse(self, block: Block, frame: Frame, good: BoolArray) -> Numbers:
-        if not len(self._numbers):
-            return Numbers(np.zeros((frame.ends.size, 0)), None)
-        numbers = parse_numbers(block, *self._numbers.of(frame))
+    def _parse(self, block: Block, spans: IntArray, good: BoolArray) -> Numbers:
+        if not self._numbers:
+            return Numbers(np.zeros(spans.shape), None)
+        numbers = parse_numbers(block, spans)
         if numbers.state is not None:
             good &= (numbers.state != BAD).all(axis=1)
-        for at, role in enumerate(self._numbers.roles):
-            if role is not Role.FEATURE_NUMBER:
+        for at, value in enumerate(self._numbers):
+            if value.role is not Role.FEATURE_NUMBER:
                 good &= np.abs(numbers.value[:, at]) < np.inf
         return numbers
 
@@ -194,8 +188,9 @@ class Reader:
     ) -> tuple[U8Array, F64Array, Strings]:
         """Return kind, value and text of every label."""
         kind, value, text = np.zeros(good.size, np.uint8), np.full(good.size, np.nan), Strings.empty(good.size)
-        if Role.LABEL_NUMBER in self._numbers.roles:
-            at = self._numbers.roles.index(Role.LABEL_NUMBER)
+        roles = [value.role for value in self._numbers]
+        if Role.LABEL_NUMBER in roles:
+            at = roles.index(Role.LABEL_NUMBER)
             value = numbers.value[:, at] + 0.0
             kind[:] = LabelKind.NUMBER
             if numbers.state is not None:
