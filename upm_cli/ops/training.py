@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from upm_cli.clock import Clock
 from upm_cli.core import snapshot as codec
 from upm_cli.core.comparisons import Comparisons
@@ -152,13 +154,16 @@ class TrainingSession:
 
     def _decide(self, rows: WindowBatch, segment: Segment) -> None:
         """Look at labels until the task is known; then go back and learn from the first row on."""
-        self._vote.take(rows.slice(self._voted_to - segment.first_seq, len(rows)))
+        start, ends = self._voted_to - segment.first_seq, np.flatnonzero(rows.kind == RowKind.END) + 1
+        for stop in [*ends[ends > start].tolist(), len(rows)]:
+            self._vote.take(rows.slice(start, stop))
+            self.fold = begin_fold(self._settings, self._vote, self.trainer, input_ended=stop in ends)
+            if self.fold is not None:
+                self._token = None
+                return
+            start = stop
         self._voted_to = segment.last_seq + 1
-        input_ended = bool((rows.kind == RowKind.END).any())
-        self.fold = begin_fold(self._settings, self._vote, self.trainer, input_ended=input_ended)
-        if self.fold is not None:
-            self._token = None
-        elif input_ended and not self._vote.count:
+        if ends.size and not self._vote.count:
             self._pass_unlabelled()
 
     def _pass_unlabelled(self) -> None:
@@ -275,8 +280,10 @@ class TrainingSession:
                 {"reason": one.reason, "source": source, "offset": one.seq, "window_id": one.window_id}
                 for one in self._pending.refused
             ]
-            first = self.trainer.dead_letter
             owner = refused_owner(name)
+            with self._store.read() as reader:
+                last = segments.last(reader, "dead", owner)
+            first = last.last_seq + 1 if last else 0
             files.append(rejects.write(home, owner, "dead", rows, first_seq=first, created_at_ms=now_ms))
         return files
 
