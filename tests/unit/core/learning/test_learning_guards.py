@@ -88,6 +88,9 @@ def test_a_rejection_in_a_long_chunk_does_not_reach_other_batches() -> None:
     index = slots[np.random.default_rng(3).integers(0, 40, x.index.size)]  # new features come all the time
     place, early = 500, int(x.indptr[3])  # the rejected window is in batch 15
     index[early] = 777  # grows in the first batch, and comes again only in the window that is rejected
+    for learner in (dirty, clean):  # nothing grows here, so from now on many batches are tried at once
+        known = Csr(x.indptr, slots[np.arange(x.index.size) % 40], x.value)
+        learner.learn_many(known, sample.y)
     rest = Sample(Csr(x.indptr, index, x.value), sample.y).slice(0, 1023)
     bad = with_row(rest, place, window((777, 1.0), (int(slots[0]), 1.0), (99, 1.0)), 1e11)
     result = dirty.learn_many(bad.x, bad.y)

@@ -81,6 +81,16 @@ def test_numbers_in_another_unit_give_the_same_predictions_in_that_unit(optimize
     assert np.abs(second - first).max() < 2e-3 * np.abs(first).max()
 
 
+def test_the_first_batch_of_numbers_sets_the_bias_to_their_mean_and_nothing_else() -> None:
+    learner = create(LearnerSpec(task="structured", outputs=2, bits=4, batch_size=4))
+    x = Csr(np.arange(9), np.full(8, 3, np.uint32), np.arange(1, 9, dtype=np.float32))
+    first = np.array([[1e6 + 2, np.nan], [1e6, np.nan], [1e6 - 2, np.nan], [1e6 + 4, np.nan]], np.float32)
+    learner.learn_many(x.slice(0, 4), first)
+    assert learner.arrays()["weights"].tolist() == [[0.0, 0.0], [1e6 + 1, 0.0]]
+    learner.learn_many(x.slice(4, 8), np.array([[np.nan, 5.0]] * 4, np.float32))  # the other output begins
+    assert learner.arrays()["weights"].tolist() == [[0.0, 0.0], [1e6 + 1, 5.0]]
+
+
 @st.composite
 def magnitudes(draw: st.DrawFn) -> Sample:
     """Windows whose features take few magnitudes, so that scales grow sometimes in one batch and sometimes in many."""
