@@ -1,9 +1,10 @@
 """The only writer of stderr: errors, hints, notes and progress."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -70,8 +71,11 @@ class Diagnostics:
         try:
             target.write(text)
             target.flush()
-        except (OSError, ValueError):
-            return  # stderr is closed or full: there is nobody left to tell
+        except ValueError:
+            return  # stderr is closed: there is nobody left to tell
+        except OSError:  # … or full; what is still buffered must not fail the interpreter's own last flush
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
 
 @dataclass
