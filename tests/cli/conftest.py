@@ -1,0 +1,156 @@
+"""A project that has learned, made once and copied for each test, and a way to run commands in it."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from upm_cli.app import main
+from upm_cli.clock import SystemClock
+from upm_cli.store.session import Store
+
+CONFIG = """\
+supervisor: {default_trainers: [{name: main}]}
+trainer_worker: {snapshot_interval: 300}
+drift_monitor: {window_duration_ms: 600000, sample_size: 200}
+ingest: {chunk_bytes: 65536, commit_bytes: 131072}
+learner: {bits: 10}
+"""
+WINDOWS = 2000
+
+
+def event(i: int, label: Any = None, **more: Any) -> dict[str, Any]:
+    """Return window number `i`, a second after the one before; its label is what its features say."""
+    chance = np.random.default_rng(i)
+    x, y = (round(float(value), 4) for value in chance.normal(size=2))
+    start_ms = 1_767_225_600_000 + i * 1000
+    return {
+        "window_id": f"w{i:06d}",
+        "window_start": start_ms,
+        "window_end": start_ms + 1000,
+        "tenant_id": f"t{i % 5}",
+        "features": {"x": x, "y": y, "kind": f"k{i % 3}"},
+        "label": int(x > y) if label is None else label,
+        **more,
+    }
+
+
+def lines(*events: dict[str, Any] | str) -> str:
+    return "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in events)
+
+
+@dataclass
+class Ran:
+    """What one command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        found: dict[str, Any] = json.loads(self.out)
+        assert found["schema_version"] == 1
+        return found
+
+
+@dataclass
+class Shell:
+    """Runs commands of a project in this process; workers are real processes of their own."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    event = staticmethod(event)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / ".upm"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home, SystemClock())
+
+    def __call__(self, *words: str) -> Ran:
+        self.capsys.readouterr()
+        code = main([*words, "-C", str(self.folder)])
+        out, err = self.capsys.readouterr()
+        return Ran(code, out, err)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        return self(*words, "--json").json
+
+    def refused(self, code: int, error: str, *words: str) -> Ran:
+        """Run a command that must fail with this exit code and error; check the form of what it says."""
+        ran = self(*words)
+        assert (ran.code, ran.out) == (code, ""), ran
+        first, *rest = ran.err.splitlines()
+        assert first.startswith(f"error[{error}]: "), ran.err
+        assert all(line.startswith("hint: ") for line in rest), ran.err
+        assert len(rest) <= 1, ran.err
+        assert "Traceback" not in ran.err
+        return ran
+
+    def write(self, name: str, *events: dict[str, Any] | str) -> str:
+        path = self.folder / name
+        path.write_text(lines(*events))
+        return str(path)
+
+    def counts(self) -> dict[str, int]:
+        """Return where every window is, and check that nothing is lost."""
+        windows: dict[str, int] = self.json("trainer", "show", "main")["windows"]
+        assert windows["read"] == sum(count for place, count in windows.items() if place != "read")
+        return windows
+
+
+@pytest.fixture(scope="session")
+def clean_environment() -> Iterator[None]:
+    """No setting from outside."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.startswith(("UPM_", "TL_FEATURES")) or name in ("NO_COLOR", "FORCE_COLOR"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Path:
+    """A project of which trainer main has learned 2,000 windows; not to be changed: take `trained`."""
+    folder = tmp_path_factory.mktemp("trained") / "project"
+    assert main(["init", str(folder), "-q"]) == 0
+    (folder / "upm.yaml").write_text(CONFIG)
+    source = folder.parent / "events.jsonl"
+    source.write_text(lines(*(event(i) for i in range(WINDOWS))))
+    assert main(["train", "main", "--source", str(source), "--once", "-q", "-C", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def new_shell(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clean_environment: None
+) -> Callable[[Path], Shell]:
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: nobody can be asked
+    return lambda folder: Shell(folder, capsys)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, trained_project: Path, new_shell: Callable[[Path], Shell]) -> Shell:
+    """A copy of the trained project, for this test alone."""
+    shutil.copytree(trained_project, tmp_path / "project")
+    return new_shell(tmp_path / "project")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, new_shell: Callable[[Path], Shell]) -> Shell:
+    """A project that has learned nothing."""
+    shell = new_shell(tmp_path / "project")
+    assert main(["init", str(shell.folder), "-q"]) == 0
+    (shell.folder / "upm.yaml").write_text(CONFIG)
+    return shell
