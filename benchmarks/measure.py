@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_EVERY_S = 0.1
+_UNUSUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,16 @@ class CommandError(RuntimeError):
     """The measured command ended with another code than 0."""
 
 
-def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
+def run(command: Sequence[str]) -> Run:
     """Run `command` with no standard input and return what it cost.
 
-    Raises CommandError with the end of its standard error.
+    Python may keep compiled modules and buffer its output, as it does for users, whatever this shell says. Raises
+    CommandError with the end of the command's standard error.
     """
+    environ = {name: value for name, value in os.environ.items() if name not in _UNUSUAL}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begun = time.perf_counter()
-        child = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         sampler = _Sampler(child.pid)
         sampler.start()
         _, status, usage = os.wait4(child.pid, 0)
