@@ -18,6 +18,7 @@ from upm_cli.tui.screens.confirm import Confirm
 from upm_cli.tui.screens.help import Help
 from upm_cli.tui.screens.overview import Overview
 from upm_cli.tui.screens.snapshots import Snapshots
+from upm_cli.tui.text import error_text, plain
 from upm_cli.tui.widgets.top_line import Heading
 
 REFRESH_S: Final = 1.0
@@ -43,11 +44,18 @@ class Dashboard(App[None]):
         Binding("q", "quit", "Quit", show=False),
     ]
 
-    def __init__(self, project: Project, *, read_only: bool = False, screen: str = Overview.NAME) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *,
+        read_only: bool = False,
+        screen: str = Overview.NAME,
+        reader: BoardReader | None = None,
+    ) -> None:
         super().__init__()
         self.animation_level = "none"
         self._project, self._read_only, self._first = project, read_only, screen
-        self._reader = BoardReader(project)
+        self._reader = reader or BoardReader(project)
         self._board: Board | None = None
         self._trouble: UpmError | None = None
         self._read_at_s = project.clock.monotonic_s()
@@ -197,8 +205,7 @@ class Dashboard(App[None]):
     @on(messages.Failed)
     def _failed(self, message: messages.Failed) -> None:
         self._is_acting = False
-        error = message.error
-        self.notify(f"{error.message}\n{error.hint}", title=error.code, severity="error", timeout=15, markup=False)
+        self.notify(error_text(message.error), title=message.error.code, severity="error", timeout=15, markup=False)
 
     @on(messages.VerifyAsked)
     def _verify_asked(self, message: messages.VerifyAsked) -> None:
@@ -213,7 +220,7 @@ class Dashboard(App[None]):
         damaged = [problem for problem in message.found.values() if problem]
         whole = len(message.found) - len(damaged)
         if damaged:
-            self.notify("\n".join(damaged), title=f"{len(damaged)} damaged", severity="error", markup=False)
+            self.notify("\n".join(map(plain, damaged)), title=f"{len(damaged)} damaged", severity="error", markup=False)
         else:
             self.notify(f"{whole} snapshot{'s' * (whole != 1)} read back: every byte is right", markup=False)
 

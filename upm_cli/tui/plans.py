@@ -72,7 +72,7 @@ def plan_activate(project: Project, name: str, word: str) -> Plan:
     share = "reaches no tenants" if live.ring is Ring.SHADOW else f"{live.percent} % of tenants"
     facts = [
         ("now", _number(rows, live.previous_version, "")),
-        ("then", _number(rows, live.version, "bytes proven ✓")),
+        ("then", _number(rows, live.version, "proven ✓")),
         ("where", f"{live.ring}, {share}"),
         ("gates", "  ".join(f"✓ {gate.gate}" for gate in planned.gates)),
     ]
@@ -80,21 +80,17 @@ def plan_activate(project: Project, name: str, word: str) -> Plan:
         facts.append(("lifts", f"the pin on v{planned.lifted_pin.version}: {plain(planned.lifted_pin.reason)}"))
 
     def act(reason: str) -> str:
-        done = change(str(live.version), ring=live.ring, percent=live.percent, reason=reason).activation
+        done = change(str(live.version), ring=live.ring, reason=reason).activation
         return f"v{done.version} of {name} is live in {done.ring}, epoch {done.epoch}.  Undo: b"
 
     return Plan(
         title=f"Activate v{live.version} of {name}",
         verb="Activate",
         facts=tuple(facts),
-        words=("activate", name, str(live.version), "--to-stage", live.ring.value, *_percent(live.ring, live.percent)),
+        words=("activate", name, str(live.version), "--to-stage", live.ring.value),
         act=act,
         settled=f"v{live.version} of {name} is live in {live.ring} already" if planned.is_done else "",
     )
-
-
-def _percent(ring: Ring, percent: int) -> tuple[str, ...]:
-    return () if ring is Ring.SHADOW else ("--percent", str(percent))
 
 
 def plan_rollback(project: Project, name: str) -> Plan:
@@ -107,7 +103,7 @@ def plan_rollback(project: Project, name: str) -> Plan:
     facts = [
         ("from", _number(rows, planned.from_version, "")),
         ("drift", f"P95 {score(drift['p95'])}, limit {drift['limit']:g}, {drift['n']:,} samples"),
-        ("to", _number(rows, planned.to_version, "bytes proven ✓")),
+        ("to", _number(rows, planned.to_version, "proven ✓")),
         ("because", planned.because),
         ("where", f"{rings}, which is pinned then"),
         ("after", _afterwards(planned)),

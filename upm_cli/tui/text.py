@@ -6,6 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from upm_cli.core.records import Snapshot
+from upm_cli.errors import UpmError
 from upm_cli.ids import iso
 from upm_cli.ops.report_chart import sparkline
 from upm_cli.ops.status import SYMBOLS
@@ -17,7 +18,12 @@ NONE: Final = "—"
 
 def plain(text: object) -> str:
     """Return `text` on one line, with what could steer a terminal or hide itself shown as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def error_text(error: UpmError) -> str:
+    """Return what went wrong, and below it what to do next."""
+    return "\n".join(plain(line) for line in (error.message, error.hint) if line)
 
 
 def clip(text: str, width: int) -> str:
@@ -54,27 +60,38 @@ def minute(at_ms: int | None) -> str:
     return NONE if at_ms is None else iso(at_ms)[:16].replace("T", " ") + "Z"
 
 
-def trainer_cells(row: Mapping[str, Any], details: Mapping[str, Any], bars: int) -> dict[str, Text]:
-    """Return the cells of one trainer by column; `bars` is how long the sparkline may be."""
-    state, stage, drift = row["state"], row["stage"], row["drift"]
-    ring = f" {stage['kind']}" if stage["kind"] else ""
-    share = f" {stage['percent']}%" if stage["kind"] == "canary" else ""
+def short(count: float) -> str:
+    """Return a count in at most six characters, as long as it is below a thousand million."""
+    if count < 100_000:
+        return f"{count:,.0f}"
+    return f"{count / 1e3:,.0f}k" if count < 1e6 else f"{count / 1e6:,.1f}M"
+
+
+def trainer_cells(row: Mapping[str, Any], *, is_narrow: bool) -> dict[str, Text]:
+    """Return the cells of one trainer by column; each has a widest, so that no column is cut."""
+    state, drift = row["state"], row["drift"]
+    name_width, bars = (11, 5) if is_narrow else (20, 12)
     over = drift["p95"] is not None and drift["p95"] >= drift["limit"]
     p95 = Text(f"{score(drift['p95']):<5} ", style=BAD if over else "")
     p95.append(sparkline(drift["recent"][-bars:], drift["limit"]))
     return {
         "state": Text(f"{SYMBOLS.get(state, '?')} {state}", style=_STATE_STYLES.get(state, "")),
-        "name": Text(row["name"]),
+        "name": Text(clip(row["name"], name_width)),
         "mode": Text(row["mode"]),
-        "active": Text(version(row["active"]) + ring + share),
+        "active": Text(f"{version(row['active'])} {_stage(row['stage'], is_narrow=is_narrow)}".rstrip()),
         "drift": p95,
-        "rate": right(f"{row['windows_per_s']:,.0f}"),
-        "lag": right(f"{row['lag']:,}"),
+        "rate": right(short(row["windows_per_s"])),
+        "lag": right(short(row["lag"])),
         "trained": right(f"{row['windows']['trained']:,}"),
         "newest": Text(version(row["last_version"] or None)),
-        "loss": right(score(details["loss"]["progressive"])),
-        "dead": right(f"{row['windows']['dead_letter']:,}"),
     }
+
+
+def _stage(stage: Mapping[str, Any], *, is_narrow: bool) -> str:
+    """Return where the active version is seen: the ring, or how large the canary is."""
+    if stage["kind"] != "canary":
+        return stage["kind"] or ""
+    return f"{stage['percent']}%" if is_narrow else f"canary {stage['percent']}%"
 
 
 def snapshot_cells(shot: Snapshot, rings: Iterable[str], proven: bool | None) -> dict[str, Text]:

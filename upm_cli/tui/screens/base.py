@@ -12,6 +12,7 @@ from textual.widgets import Footer, Static
 from upm_cli.errors import UpmError
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.project import Project
+from upm_cli.tui.text import error_text
 from upm_cli.tui.widgets.top_line import Heading, TopLine
 
 WIDE, HUGE = 100, 160  # columns from which a screen shows more
@@ -45,7 +46,7 @@ class BoardScreen(Screen[None]):
         raise NotImplementedError
 
     def draw(self, board: Board) -> None:
-        """Show `board`, on the event loop: when it changed and when the size did. A part that is None is not read yet."""
+        """Show `board`; called when it changed and when the size did. A part that is None is not read yet."""
         raise NotImplementedError
 
     def words(self, trainer: str | None) -> Sequence[str]:
@@ -57,7 +58,7 @@ class BoardScreen(Screen[None]):
         self.query_one(TopLine).show(heading)
         place = self.query_one("#trouble", Static)
         if trouble is not None:
-            place.update(f"✗ {trouble.message}" + (f"\n  {trouble.hint}" if trouble.hint else ""))
+            place.update(f"✗ {error_text(trouble)}")
         self.set_class(trouble is not None, "-trouble")
         self._board = board
         if board is not None:

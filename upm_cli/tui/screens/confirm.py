@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, Static
 
 from upm_cli.tui.plans import Plan
 from upm_cli.tui.project import Project
-from upm_cli.tui.text import clip
+from upm_cli.tui.text import clip, plain
 
 _LONGEST: Final = 150  # characters of one fact, so that the dialog fits 80x24
 
@@ -76,5 +76,5 @@ def _facts(plan: Plan) -> Table:
     """Return the facts below each other, their names in one column."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in plan.facts:
-        table.add_row(Text(name, style="dim"), Text(clip(value, _LONGEST)))
+        table.add_row(Text(name, style="dim"), Text(clip(plain(value), _LONGEST)))
     return table

@@ -24,8 +24,7 @@ _MOVE: Final[Lines] = (
     ("1 2", "the screens: overview, snapshots", ()),
     ("j k g G", "down, up, top, bottom; the arrow keys too", ()),
     ("Enter Esc", "into the trainer's snapshots, and back", ()),
-    ("y", "copy the command that prints this screen", ()),
-    ("? q", "this help; quit", ()),
+    ("y ? q", "copy the command that prints this screen; this help; quit", ()),
 )
 _OWN: Final[dict[str, Lines]] = {
     "overview": (),
@@ -66,4 +65,5 @@ class Help(ModalScreen[None]):
                     if words:
                         command = " ".join(["upm", *words]).replace("{}", self._trainer)
                         text.append(f"  {'':<10}{command}\n", style="dim")
+        text.rstrip()
         return text

@@ -30,13 +30,11 @@ _COLUMNS: Final = {
         Column("lag", "Lag", is_number=True),
         Column("newest", "Newest"),
         Column("trained", "Trained", is_number=True),
-        Column("loss", "Loss", is_number=True),
-        Column("dead", "Dead", is_number=True),
     )
 }
 _NARROW: Final = ("state", "name", "mode", "active", "drift", "rate", "lag")
 _WIDE: Final = ("state", "name", "mode", "active", "newest", "drift", "rate", "lag", "trained")
-_HUGE: Final = ("state", "name", "mode", "active", "newest", "drift", "rate", "lag")
+_HUGE: Final = ("state", "name", "mode", "active", "drift", "rate", "lag")  # beside the chart
 _SNAPSHOTS: Final = tuple(
     Column(key, title, is_number)
     for key, title, is_number in (
@@ -78,8 +76,8 @@ class Overview(BoardScreen):
         self.query_one("#empty", Static).update(f"No trainers yet.\n\nNext:  {start}")
         self.query_one("#trainers").border_title = f"Trainers {len(rows)}"
         columns = [_COLUMNS[key] for key in self.pick(_NARROW, _WIDE, _HUGE)]
-        bars = 5 if self.app.size.width < WIDE else 12
-        cells = {row["name"]: trainer_cells(row, board.details[row["name"]], bars) for row in rows}
+        narrow = self.app.size.width < WIDE
+        cells = {row["name"]: trainer_cells(row, is_narrow=narrow) for row in rows}
         self.query_one("#rows", Rows).show(columns, cells, board.trainer)
         worst = self.query_one("#next", Static)
         worst.update(_next(board))

@@ -1,0 +1,253 @@
+"""What the keys do to a real state: asked first, done by the ops of the command line, and on the record."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+
+from upm_cli.store.session import Store
+from upm_cli.tui.screens.confirm import Confirm
+
+VOLATILE = {"decision_id", "incident_id"}
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_s_takes_a_snapshot_after_a_yes(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("s")
+        await hand.sees("makes    v5")
+        await hand.sees("650 windows, 0 wait")
+        await hand.sees("upm snapshot create main --yes")
+        assert 5 not in bench.rows()
+        await hand.press("y")
+        await hand.hears("v5 of main taken: 650 windows")
+
+    bench.drive(steps)
+    assert bench.rows()[5].windows == 650
+    assert bench.record()[-1][:3] == ("snapshot.create", "main@5", "ada")
+
+
+def test_s_has_nothing_to_ask_when_nothing_was_learned_since(bench: Any) -> None:
+    bench.cli("snapshot", "create", "main")
+
+    async def steps(hand: Any) -> None:
+        before = bench.store.token()
+        await hand.press("s")
+        await hand.hears("nothing learned since v5")
+        assert not isinstance(hand.app.screen, Confirm)
+        assert bench.store.token() == before
+
+    bench.drive(steps)
+
+
+def test_a_on_the_overview_activates_the_newest(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("a")
+        await hand.sees("Activate v4 of main")
+        await hand.sees("global, 100 % of tenants")
+        await hand.sees("✓ quarantine")
+        await hand.sees("upm activate main 4 --to-stage global --yes")
+        assert bench.live() == {}
+        await hand.press("y")
+        await hand.look()
+        await hand.sees("v0004 global")
+
+    bench.drive(steps)
+    assert bench.live() == {"global": 4}
+
+
+def test_a_among_the_snapshots_activates_the_one_under_the_cursor(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("2", "j", "j", "a", "y")
+        await hand.sees("● live global  v0002")
+
+    bench.drive(steps)
+    assert bench.live() == {"global": 2}
+
+
+def test_a_refusal_names_the_gate_and_changes_nothing(bench: Any) -> None:
+    for version in ("2", "4"):
+        bench.cli("activate", "main", version)
+    bench.cli("rollback", "main", "--yes")
+    before = bench.store.token()
+
+    async def steps(hand: Any) -> None:
+        await hand.press("2", "a")
+        await hand.hears("gate quarantine")
+        await hand.hears("upm snapshot release main 4")
+        assert not isinstance(hand.app.screen, Confirm)
+
+    bench.drive(steps)
+    assert bench.store.token() == before
+
+
+def test_b_rolls_back_and_writes_what_the_command_line_writes(bench: Any, tmp_path: Path) -> None:
+    for version in ("2", "4"):
+        bench.cli("activate", "main", version)
+    twin = tmp_path / "twin"
+    shutil.copytree(bench.folder, twin)
+
+    async def steps(hand: Any) -> None:
+        await hand.press("b")
+        await hand.sees("v4 · 600 windows")
+        await hand.sees("v2 · 300 windows")
+        await hand.sees("proven ✓")
+        await hand.sees("upm rollback main --to 2 --ring global --yes")
+        await hand.press("y")
+        await hand.hears("main: v4 → v2 in global")
+
+    bench.drive(steps)
+    assert bench.live() == {"global": 2}
+    assert bench.rows()[4].quarantined
+    by_key = bench.record()[-1]
+
+    bench.folder, bench.store = twin, Store(twin / ".upm", bench.clock)
+    bench.cli("rollback", "main", "--yes")
+    by_command = bench.record()[-1]
+    assert by_key[:2] == by_command[:2] == ("snapshot.rollback", "main@4")
+    assert {k: v for k, v in by_key[3].items() if k not in VOLATILE} == {
+        k: v for k, v in by_command[3].items() if k not in VOLATILE
+    }
+
+
+def test_b_twice_is_done_already(bench: Any) -> None:
+    for version in ("2", "4"):
+        bench.cli("activate", "main", version)
+
+    async def steps(hand: Any) -> None:
+        await hand.press("b", "y")
+        before = bench.store.token()
+        await hand.press("b")
+        await hand.hears("main is on v2 already")
+        assert bench.store.token() == before
+
+    bench.drive(steps)
+
+
+def test_b_without_anything_live_says_what_would_help(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("b")
+        await hand.hears("nothing live")
+        await hand.hears("upm activate main VERSION")
+
+    bench.drive(steps)
+
+
+def test_p_pauses_and_p_again_resumes_with_the_reason_on_the_record(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("p", "tab")
+        assert isinstance(hand.app.focused, Input)
+        await hand.press(*"my day", "enter")
+        await hand.sees("upm pause main --reason 'my day' --yes")
+        await hand.press("y")
+        assert bench.trainer().desired == "pause"
+        await hand.look()
+        await hand.sees("‖ paused")
+        await hand.sees("upm resume main")
+        await hand.press("p")
+        await hand.sees("Resume main")
+        await hand.press("y")
+
+    bench.drive(steps)
+    assert bench.trainer().desired == "run"
+    assert [entry[0] for entry in bench.record()[-2:]] == ["trainer.pause", "trainer.resume"]
+    assert bench.record()[-2][3]["reason"] == "my day"
+
+
+def test_p_works_for_a_trainer_that_never_ran(empty: Any) -> None:
+    (empty.folder / "upm.yaml").write_text("supervisor: {default_trainers: [{name: main}]}\n")
+
+    async def steps(hand: Any) -> None:
+        await hand.sees("upm train main --source FILE")
+        await hand.press("p", "y")
+
+    empty.drive(steps)
+    assert empty.trainer().desired == "pause"
+
+
+def test_i_pins_the_snapshot_under_the_cursor_and_lets_it_go_again(bench: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.press("2", "j", "i")
+        await hand.sees("upm snapshot pin main 3 --yes")
+        await hand.press("y")
+        assert [row.version for row in bench.rows().values() if row.pinned] == [3]
+        await hand.sees("pinned")
+        await hand.press("i")
+        await hand.sees("upm snapshot unpin main 3 --yes")
+        await hand.press("y")
+
+    bench.drive(steps)
+    assert not any(row.pinned for row in bench.rows().values())
+
+
+def test_v_proves_the_bytes_and_names_what_is_damaged(bench: Any) -> None:
+    rows = bench.rows()
+    damage(bench.folder / ".upm" / rows[3].path)
+    before = bench.store.token()
+
+    async def steps(hand: Any) -> None:
+        await hand.press("2", "v")
+        await hand.sees("✓ whole")
+        await hand.press("j", "v")
+        await hand.sees("✗ damaged")
+        await hand.hears(rows[3].path)
+        await hand.press("V")
+        assert (hand.text.count("✓ whole"), hand.text.count("✗ damaged")) == (3, 1)
+
+    bench.drive(steps, size=(120, 36))
+    assert bench.store.token() == before
+
+
+@pytest.mark.parametrize("answer", ["enter", "escape", "n", "q"])
+def test_every_key_but_y_leaves_everything_as_it_is(bench: Any, answer: str) -> None:
+    before = bench.store.token()
+
+    async def steps(hand: Any) -> None:
+        await hand.press("a")
+        assert isinstance(hand.app.screen, Confirm)
+        assert hand.app.focused.id == "cancel"
+        await hand.press(answer)
+        assert not isinstance(hand.app.screen, Confirm)
+        assert hand.app.is_running
+
+    bench.drive(steps)
+    assert bench.store.token() == before
+
+
+@pytest.mark.parametrize("screen", ["overview", "snapshots"])
+def test_read_only_keys_change_nothing_and_ask_nothing(bench: Any, screen: str) -> None:
+    before = bench.store.token()
+
+    async def steps(hand: Any) -> None:
+        await hand.sees("READ-ONLY")
+        for key in "sabpi":
+            await hand.press(key)
+            assert not isinstance(hand.app.screen, Confirm)
+        await hand.press("?")
+        await hand.sees("these keys do nothing")
+
+    bench.drive(steps, read_only=True, screen=screen)
+    assert bench.store.token() == before
+
+
+def test_an_action_while_the_state_is_locked_names_the_holder(bench: Any) -> None:
+    bench.store.close()
+    bench.store = Store(bench.folder / ".upm", bench.clock, lock_timeout_s=0.05)
+    other = Store(bench.folder / ".upm", bench.clock, command="upm somebody else")
+
+    async def steps(hand: Any) -> None:
+        await hand.press("p")
+        with other.write():
+            await hand.press("y")
+        await hand.hears("upm somebody else")
+
+    bench.drive(steps)
+    other.close()
+    assert bench.trainer().desired == "run"
