@@ -12,6 +12,7 @@ import pytest
 
 from upm_cli.app import main
 from upm_cli.ops import status
+from upm_cli.store import lease, runfiles
 from upm_cli.tui.board import BoardReader, Part
 from upm_cli.tui.text import plain, size
 
@@ -41,13 +42,21 @@ def test_the_state_is_read_again_only_when_it_changed(bench: Any, monkeypatch: p
 
 
 def test_somebody_who_begins_to_train_is_seen_though_the_state_is_the_same(bench: Any) -> None:
-    from upm_cli.store import lease
-
     reader = BoardReader(bench.project())
     assert reader.read(None, EVERYTHING).details["main"]["state"] == "idle"
     with lease.acquire(bench.store.home, "train-main", "upm train main"):
         assert reader.read(None, EVERYTHING).details["main"]["state"] == "training"
     assert reader.read(None, EVERYTHING).details["main"]["state"] == "idle"
+
+
+def test_windows_a_second_are_those_of_the_worker_that_learns(bench: Any) -> None:
+    home = bench.store.home
+    for worker, rate in (("drift-main", 7.0), ("trainer-main", 655.0)):
+        runfiles.write_status(home, worker, {"lease": worker, "trainer": "main", "rate": rate, "at_ms": 0})
+    reader = BoardReader(bench.project())
+    with lease.acquire(home, "drift-main", "a monitor"), lease.acquire(home, "trainer-main", "a trainer"):
+        assert reader.read(None, EVERYTHING).overview["trainers"][0]["windows_per_s"] == 655.0
+    assert reader.read(None, EVERYTHING).overview["trainers"][0]["windows_per_s"] == 0.0
 
 
 def test_nothing_is_read_or_done_on_the_event_loop(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,7 @@ def _state(facts: _Facts, *, is_training: bool) -> str:
 
 
 def _row(details: Mapping[str, Any], workers: list[dict[str, Any]], now_ms: int) -> dict[str, Any]:
-    mine = [worker for worker in workers if worker.get("trainer") == details["name"] and worker["alive"]]
+    learning = [worker for worker in workers if worker["worker"] == f"trainer-{details['name']}" and worker["alive"]]
     ring = next((ring for ring in ("global", "canary", "shadow") if ring in details["active"]), None)
     return {
         "name": details["name"],
@@ -228,7 +228,7 @@ def _row(details: Mapping[str, Any], workers: list[dict[str, Any]], now_ms: int)
         "stage": {"kind": ring, "percent": details["percent"].get(ring, 0) if ring else 0},
         "drift": details["drift"],
         "windows": details["windows"],
-        "windows_per_s": next((worker["rate"] for worker in mine if worker.get("rate") is not None), 0.0),
+        "windows_per_s": next((worker["rate"] for worker in learning if worker.get("rate") is not None), 0.0),
         "lag": details["windows"]["pending"],
         "last_loss": details["last_loss"],
     }
