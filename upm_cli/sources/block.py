@@ -16,7 +16,7 @@ SLACK: Final = 64  # bytes that may be loaded past the end of a block
 
 BoolArray = npt.NDArray[np.bool_]
 
-QUOTE, COLON, NEWLINE, BACKSLASH = 34, 58, 10, 92
+QUOTE, COLON, NEWLINE, BACKSLASH, DEL = 34, 58, 10, 92, 127
 
 
 class Scratch:
@@ -61,11 +61,17 @@ class Block:
 
     @cached_property
     def newlines(self) -> I64Array:
-        return self.where(NEWLINE)
+        flags = np.equal(self.data, NEWLINE, out=self._flags)
+        whole = flags.size & ~7
+        words = np.flatnonzero(flags[:whole].view(np.uint64) != 0)  # few of them: eight bytes at a time
+        where = (words[:, None] * 8 + np.arange(8))[flags[:whole].reshape(-1, 8)[words]]
+        return np.append(where, whole + np.flatnonzero(flags[whole:]))
 
     @cached_property
-    def quote_count(self) -> int:
-        return int(np.count_nonzero(np.equal(self.data, QUOTE, out=self._flags)))
+    def special_count(self) -> int:
+        """How many bytes are a quotation mark, a control character or not ASCII; one pass tells."""
+        np.bitwise_xor(self.data, 2, out=self._bytes)  # moves the quotation mark to 32
+        return int(np.count_nonzero(np.less_equal(self._bytes.view(np.int8), 32, out=self._flags)))
 
     @cached_property
     def controls(self) -> int:
@@ -74,12 +80,12 @@ class Block:
 
     @cached_property
     def plain(self) -> bool:
-        """Say whether all bytes are ASCII and none is DEL."""
-        return bool(self.data.max() < 127)
+        """Say whether all bytes are ASCII."""
+        return bool(self.data.max() <= DEL)
 
     def has_odd_bytes(self, starts: IntArray, ends: IntArray) -> BoolArray:
         """Say for each span whether it holds DEL or anything but ASCII."""
-        odd = np.flatnonzero(self.data >= 127)
+        odd = np.flatnonzero(self.data >= DEL)
         found: BoolArray = np.searchsorted(odd, starts) != np.searchsorted(odd, ends)
         return found
 

@@ -38,14 +38,15 @@ class Frame:
 def frame_whole(block: Block, shape: Skeleton) -> Frame | None:
     """Return all lines of `block`, by their colons, if judged by counts and line ends all can have this shape.
 
-    Only if all of them turn out to have it is it certain that no value holds a quotation mark.
+    Only if all of them turn out to have it is it certain that no value holds a quotation mark, a control character or
+    anything but ASCII: as many of these as there are belong to the fixed bytes.
     """
     colons = shape.colons
-    if colons is None or not block.plain or block.data.size > MAX_LINE_BYTES or block.find(bytes([BACKSLASH])):
+    if colons is None or block.data.size > MAX_LINE_BYTES or block.find(bytes([BACKSLASH])):
         return None
     where = block.where(COLON)
     count, odd = divmod(where.size, colons.count)
-    if odd or not count or count != block.controls or count * shape.marks != block.quote_count:
+    if odd or not count or count * (shape.marks + 1) != block.special_count:
         return None
     marks = where.astype(np.int32).reshape(count, colons.count)
     starts = marks[:, 0] - np.int32(colons.lead)

@@ -4,15 +4,15 @@ from typing import Final
 
 import numpy as np
 
-from upm_cli.core.hashing import hash_pairs
+from upm_cli.core.hashing import IntArray, hash_pairs
 from upm_cli.core.window import Csr, F32Array, I64Array, U32Array
 from upm_cli.sources.base import MAX_FEATURES
 from upm_cli.sources.block import Block, BoolArray, Lines
 from upm_cli.sources.frame import Frame, Places
-from upm_cli.sources.numbers import BAD, NULL, Numbers, parse_numbers
+from upm_cli.sources.numbers import BAD, NULL, parse_features
 from upm_cli.sources.skeleton import Skeleton
 from upm_cli.sources.tokens import Tokens, find_tokens
-from upm_cli.sources.uniform import Reader, Texts, Told, to_float32
+from upm_cli.sources.uniform import Reader, Texts, Told
 
 _ZERO: Final = np.uint8(ord("0"))
 
@@ -38,7 +38,7 @@ class OpenReader(Reader):
         return Frame(block.quotes[known], lines.starts[numbers], lines.ends[numbers], first + before, stop - after)
 
     def _features(
-        self, block: Block, frame: Frame, texts: Texts, numbers: Numbers, good: BoolArray
+        self, block: Block, frame: Frame, texts: Texts, spans: IntArray, good: BoolArray
     ) -> tuple[Csr, list[Told]]:
         starts, ends = self._hole_starts.of(frame)[:, 0], self._hole_ends.of(frame)[:, 0]
         tokens = find_tokens(block, frame, starts, ends, good, spaced=self.shape.spaced)
@@ -77,18 +77,12 @@ def _values(block: Block, tokens: Tokens, good: BoolArray) -> tuple[F32Array, I6
         rest = rest[~wrong]
     if not rest.size:
         return value, tokens.texts
-    numbers = parse_numbers(block, np.column_stack([begins[rest], tokens.stops[rest]]).ravel())
-    fine = np.ones(rest.size, bool)
-    value[rest] = to_float32(numbers.value[:, None], fine)[:, 0]
-    if numbers.state is None:
-        absent = tokens.texts
-    else:
-        fine |= numbers.state == NULL
-        fine &= numbers.state != BAD
-        absent = np.concatenate([tokens.texts, rest[numbers.state == NULL]])
-    if not fine.all():
-        good[tokens.line_of(rest[~fine])] = False
-    return value, absent
+    value[rest], state = parse_features(block, np.column_stack([begins[rest], tokens.stops[rest]]).ravel())
+    if state is None:
+        return value, tokens.texts
+    if (state == BAD).any():
+        good[tokens.line_of(rest[state == BAD])] = False
+    return value, np.concatenate([tokens.texts, rest[state == NULL]])
 
 
 def _told(tokens: Tokens, index: U32Array, ends: I64Array, absent: I64Array, good: BoolArray) -> list[Told]:

@@ -8,7 +8,6 @@ import numpy as np
 from upm_cli.core.hashing import IntArray, hash_bytes, hash_pairs
 from upm_cli.core.window import (
     Csr,
-    F32Array,
     F64Array,
     I64Array,
     LabelKind,
@@ -19,14 +18,13 @@ from upm_cli.core.window import (
     WindowBatch,
 )
 from upm_cli.sources.base import MAX_ID_BYTES
-from upm_cli.sources.block import Block, BoolArray, Lines
+from upm_cli.sources.block import DEL, Block, BoolArray, Lines
 from upm_cli.sources.frame import Comparer, Frame, Places, as_columns, copy_spans
 from upm_cli.sources.instants import parse_instants
-from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_numbers
+from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_features, parse_numbers
 from upm_cli.sources.skeleton import PIECE, Role, Skeleton
 
 _WORD: Final = 8
-NUMBER_ROLES: Final = (Role.FEATURE_NUMBER, Role.LABEL_NUMBER, Role.OTHER_NUMBER)
 TEXT_ROLES: Final = (Role.WINDOW_ID, Role.TENANT, Role.START, Role.END, Role.LABEL_TEXT, Role.FEATURE_TEXT)
 
 
@@ -96,27 +94,28 @@ class Reader:
         self.shape = shape
         self._short = Comparer([piece for piece in shape.fixed if len(piece.text) <= _WORD], _WORD)
         self._long = Comparer([piece for piece in shape.fixed if len(piece.text) > _WORD], PIECE)
-        self._numbers = shape.with_role(*NUMBER_ROLES)
+        self._numbers = shape.with_role(Role.FEATURE_NUMBER)
+        self._others = shape.with_role(Role.LABEL_NUMBER, Role.OTHER_NUMBER)
         self._texts = shape.with_role(*TEXT_ROLES)
         parts = [
             self._short.places,
             self._long.places,
             [place for value in self._numbers for place in (value.start, value.end)],
+            [place for value in self._others for place in (value.start, value.end)],
             [value.start for value in self._texts],
             [value.end for value in self._texts],
         ]
         self._places = Places(shape, [place for part in parts for place in part])
         self._cuts = np.cumsum([len(part) for part in parts])[:-1]
-        features = [value for value in shape.values if value.role in (Role.FEATURE_NUMBER, Role.FEATURE_TEXT)]
+        features = shape.with_role(Role.FEATURE_NUMBER, Role.FEATURE_TEXT)
         self._keys = np.array([hash_bytes(value.name.encode()) for value in features], np.uint64)
+        self._tiled = np.zeros((0, 0), np.uint32)
         is_text = np.array([value.role is Role.FEATURE_TEXT for value in features], bool)
         self._text_columns = as_columns(np.flatnonzero(is_text).tolist())
-        self._text_keys = self._keys[is_text]
         self._number_columns = as_columns(np.flatnonzero(~is_text).tolist())
-        wanted = [at for at, value in enumerate(self._numbers) if value.role is Role.FEATURE_NUMBER]
-        self._feature_numbers = as_columns(wanted)
+        self._text_keys = self._keys[is_text]
         self._text_names = [v.name.encode() for v in features if v.role is Role.FEATURE_TEXT]
-        self.names = [self._numbers[at].name for at in wanted]
+        self.names = [value.name for value in self._numbers]
         self.name_hashes = self._keys[~is_text].astype(np.uint32)
 
     def fits(self, lines: Lines) -> BoolArray:
@@ -144,15 +143,15 @@ class Reader:
             return Part(rows, WindowBatch.empty(), [])
         if rows.size < same.size:
             frame, rest = frame.take(rows), [places[rows] for places in rest]
-        spans, starts, ends = rest
+        spans, other_spans, starts, ends = rest
         good = np.ones(rows.size, bool)
-        numbers = self._parse(block, spans, good)
+        others = self._parse_others(block, other_spans, good)
         texts = Texts([value.role for value in self._texts], starts, ends)
         window_id = _identifiers(block, texts, Role.WINDOW_ID, good)
         tenant = _identifiers(block, texts, Role.TENANT, good)
         start_ms, end_ms = self._instants(block, texts, good)
-        label = self._labels(block, texts, numbers, good)
-        x, told = self._features(block, frame, texts, numbers, good)
+        label = self._labels(block, texts, others, good)
+        x, told = self._features(block, frame, texts, spans, good)
         kind = np.full(rows.size, self.shape.kind, np.uint8)
         batch = WindowBatch(kind, window_id, tenant, start_ms, end_ms, *label, x)
         if good.all():
@@ -160,15 +159,16 @@ class Reader:
         kept = np.flatnonzero(good)
         return Part(rows[kept], batch.take(kept), told)
 
-    def _parse(self, block: Block, spans: IntArray, good: BoolArray) -> Numbers:
-        if not self._numbers:
+    def _parse_others(self, block: Block, spans: IntArray, good: BoolArray) -> Numbers:
+        """Read the numbers that are no features."""
+        if not self._others:
             return Numbers(np.zeros(spans.shape), None)
         numbers = parse_numbers(block, spans)
+        fine = np.abs(numbers.value) < np.inf
         if numbers.state is not None:
-            good &= (numbers.state != BAD).all(axis=1)
-        for at, value in enumerate(self._numbers):
-            if value.role is not Role.FEATURE_NUMBER:
-                good &= np.abs(numbers.value[:, at]) < np.inf
+            fine |= numbers.state == NULL
+            fine &= numbers.state != BAD
+        good &= fine.all(axis=1)
         return numbers
 
     def _instants(self, block: Block, texts: Texts, good: BoolArray) -> tuple[I64Array, I64Array]:
@@ -184,17 +184,17 @@ class Reader:
         return start_ms, end_ms
 
     def _labels(
-        self, block: Block, texts: Texts, numbers: Numbers, good: BoolArray
+        self, block: Block, texts: Texts, others: Numbers, good: BoolArray
     ) -> tuple[U8Array, F64Array, Strings]:
         """Return kind, value and text of every label."""
         kind, value, text = np.zeros(good.size, np.uint8), np.full(good.size, np.nan), Strings.empty(good.size)
-        roles = [value.role for value in self._numbers]
+        roles = [value.role for value in self._others]
         if Role.LABEL_NUMBER in roles:
             at = roles.index(Role.LABEL_NUMBER)
-            value = numbers.value[:, at] + 0.0
+            value = others.value[:, at] + 0.0
             kind[:] = LabelKind.NUMBER
-            if numbers.state is not None:
-                state = numbers.state[:, at]
+            if others.state is not None:
+                state = others.state[:, at]
                 kind[state == BOOLEAN] = LabelKind.BOOL
                 kind[state == NULL] = LabelKind.NONE
                 value[state == NULL] = np.nan
@@ -207,14 +207,22 @@ class Reader:
             good &= kind != LabelKind.NONE
         return kind, value, text
 
+    def _index_rows(self, count: int) -> U32Array:
+        """Return the hash of every key for `count` lines; tiled once and copied, which is faster than to fill."""
+        if self._tiled.shape[0] < count:
+            self._tiled = np.tile(self._keys.astype(np.uint32), (count, 1))
+        return self._tiled[:count].copy()
+
     def _features(
-        self, block: Block, frame: Frame, texts: Texts, numbers: Numbers, good: BoolArray
+        self, block: Block, frame: Frame, texts: Texts, spans: IntArray, good: BoolArray
     ) -> tuple[Csr, list[Told]]:
         """Return the features of every line, and those with text values."""
         shape = (good.size, self._keys.size)
-        index, value = np.empty(shape, np.uint32), np.ones(shape, np.float32)
-        index[:] = self._keys.astype(np.uint32)
-        value[:, self._number_columns] = to_float32(numbers.value[:, self._feature_numbers], good)
+        index, value, state = self._index_rows(good.size), np.ones(shape, np.float32), None
+        if self._numbers:
+            value[:, self._number_columns], state = parse_features(block, spans)
+        if state is not None:
+            good &= (state != BAD).all(axis=1)
         told = []
         if self._text_keys.size:
             starts, ends = texts.all_of(Role.FEATURE_TEXT)
@@ -224,23 +232,12 @@ class Reader:
             kept = slice(None) if good.all() else good
             told.append(Told(pairs[kept].ravel(), starts[kept].ravel(), ends[kept].ravel(), self._text_names))
         indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
-        if numbers.state is None or not (numbers.state == NULL).any():
+        if state is None or not (state == NULL).any():
             return Csr(indptr, index.ravel(), value.ravel()), told
         present = np.ones(shape, bool)
-        present[:, self._number_columns] = numbers.state[:, self._feature_numbers] != NULL
+        present[:, self._number_columns] = state != NULL
         np.cumsum(present.sum(axis=1), out=indptr[1:])
         return Csr(indptr, index[present], value[present]), told
-
-
-def to_float32(value: F64Array, good: BoolArray) -> F32Array:
-    """Return `value` (n, k) in float32 without negative zeros; rows where one is out of range are no longer `good`."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = value.astype(np.float32)
-    narrow += np.float32(0)
-    finite = np.isfinite(narrow)
-    if not finite.all():
-        good &= finite.all(axis=1)
-    return narrow
 
 
 def _identifiers(block: Block, texts: Texts, role: Role, good: BoolArray) -> Strings:
@@ -250,6 +247,7 @@ def _identifiers(block: Block, texts: Texts, role: Role, good: BoolArray) -> Str
     starts, ends = texts.of(role)
     lengths = ends - starts
     good &= (lengths > 0) & (lengths <= MAX_ID_BYTES)
-    if not block.plain:
+    identifiers = copy_spans(block, starts, ends)
+    if identifiers.data.max(initial=0) >= DEL:
         good &= ~block.has_odd_bytes(starts, ends)
-    return copy_spans(block, starts, ends)
+    return identifiers
