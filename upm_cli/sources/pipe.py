@@ -1,15 +1,43 @@
 """Standard input and other pipes: read once, from wherever they begin, never gone back to."""
 
+import io
 import os
 import select
-from collections.abc import Iterator
-from typing import IO, Final
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Final
 
 from upm_cli.core.records import SourcePosition
 from upm_cli.sources.base import MAX_LINE_BYTES, Chunk
 from upm_cli.sources.lines import cut_lines, unreadable
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _READ_BYTES: Final = 1 << 20
+_LOOK_EVERY_S: Final = 0.1
+
+
+class Stoppable(io.RawIOBase):
+    """The descriptor `fd`, which ends where it ends or where `stopped` says so: no read waits longer for its writer."""
+
+    def __init__(self, fd: int, stopped: Callable[[], bool]) -> None:
+        super().__init__()
+        self._fd, self._stopped = fd, stopped
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        while not self._ended and not self._stopped():
+            if select.select([self._fd], [], [], _LOOK_EVERY_S)[0]:
+                size = os.readv(self._fd, [buffer])
+                self._ended = not size  # a terminal would go on after its end
+                return size
+        return 0
 
 
 class PipeSource:

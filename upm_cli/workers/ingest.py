@@ -1,6 +1,7 @@
 """The ingest worker: read sources chunk by chunk, decode, order, append to the log, commit."""
 
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 
 from upm_cli.config.schema import ReplayBufferSettings
@@ -11,6 +12,7 @@ from upm_cli.ops.tidy import EVERY_S, tidy_stream
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
 from upm_cli.sources.follow import Follow
+from upm_cli.sources.pipe import Stoppable
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
 
@@ -56,10 +58,11 @@ class _Loop:
 
     def drain(self, specs: Sequence[str], format: str) -> None:
         """Read every source to its present end; then the input is complete."""
+        stdin = BufferedReader(Stoppable(0, lambda: bool(self._worker.stop)))
         sources = [
             source
             for spec in dict.fromkeys(specs)
-            for source in open_sources(spec, format, stream=self._stream, known=self._session.positions())
+            for source in open_sources(spec, format, stream=self._stream, known=self._session.positions(), stdin=stdin)
         ]
         known = {position.key: position for position in self._session.positions()}
         self._expected_bytes = sum(_left(source.path, known.get(source.key)) for source in sources)
@@ -72,7 +75,8 @@ class _Loop:
                 if self._worker.stop:
                     self._commit()
                     return
-        self._session.end_input()
+        if not self._worker.stop:
+            self._session.end_input()
         self._commit()
         tidy_stream(self._worker.store, self._stream)
 

@@ -84,7 +84,7 @@ class Tree:
             stdin=stdin,
             stdout=subprocess.DEVNULL,
             env=environment,
-            process_group=0,
+            process_group=None if stdin is None else 0,  # only the terminal's own group may read from it
         )
         child.retry_at_s = None
         upstream = self._children.get(child.upstream or "")
