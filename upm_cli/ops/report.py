@@ -22,8 +22,8 @@ READY_SHARE = 0.95  # of the judged windows must be below the limit before a mod
 class Line:
     """One window as a report shows it. `level`: pass | near | fail | resolved | unknown.
 
-    `near` passed, but the interval of its exceed share reaches what would have been a fail; `resolved` failed and
-    was dealt with.
+    `near` passed with scores at the limit, enough that the interval of their share reaches what would have been a
+    fail; `resolved` failed and was dealt with.
     """
 
     window: DriftWindow
@@ -126,7 +126,7 @@ def _level(window: DriftWindow) -> str:
     if window.verdict == "pass":
         stats = window.metadata[window.metadata["rule"]]
         needed = (stats["scores"] - p95_rank(stats["scores"])) / stats["scores"]  # a share that fails
-        return "near" if stats["exceed_high"] >= needed else "pass"
+        return "near" if stats["exceed"] and stats["exceed_high"] >= needed else "pass"
     return "unknown"
 
 

@@ -67,9 +67,9 @@ def _page(report: Report) -> Iterator[str]:
         yield from _windows(report.lines, [row["exceed"] for row in payload(report)["windows"]])
     if report.tenants is not None:
         yield from _tenants(report.tenants)
-    yield "<footer>Times are event time, UTC. Unknown: too few samples, which is no pass. Near: passed, but can't be told"
-    yield "from a fail. Resolved: failed and was dealt with. “≥ limit” is the share of scores that reach the limit, with"
-    yield "its 95 % Wilson interval.</footer>"
+    yield "<footer>Times are event time, UTC. Unknown: too few samples, which is no pass. Near: passed, but can't be"
+    yield "told from a fail. Resolved: failed and was dealt with. “≥ limit” is the share of scores that reach it,"
+    yield "with its 95 % Wilson interval.</footer>"
     yield "</main></body></html>"
 
 
