@@ -56,7 +56,7 @@ class _Output:
     """What was decoded so far."""
 
     batches: list[WindowBatch] = field(default_factory=list)
-    names: list[bytes] = field(default_factory=list)
+    names: list[Strings] = field(default_factory=list)
     hashes: list[U32Array] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     lines: int = 0
@@ -77,7 +77,7 @@ class LineReader:
         for block, begin in blocks(text, self._scratch):
             self._read_block(block, offset + begin, out)
         hashes = np.concatenate(out.hashes) if out.hashes else np.zeros(0, np.uint32)
-        return Decoded(WindowBatch.concat(out.batches), Strings.of(out.names), hashes, out.rejects, out.lines)
+        return Decoded(WindowBatch.concat(out.batches), Strings.concat(out.names), hashes, out.rejects, out.lines)
 
     def _read_block(self, block: Block, offset: int, out: _Output) -> None:
         if (
@@ -157,7 +157,7 @@ class LineReader:
             return
         rows = decode_lines(lines)
         fresh = self._seen.unseen(rows.hashes)
-        out.names.extend(name_text(rows.names[at]).encode() for at in fresh.tolist())
+        out.names.append(Strings.of(name_text(rows.names[at]) for at in fresh.tolist()))
         out.hashes.append(rows.hashes[fresh])
         out.rejects.extend(rows.rejects)
         out.lines += len(lines)
@@ -165,7 +165,7 @@ class LineReader:
 
     def _tell_numbers(self, reader: Reader, out: _Output) -> None:
         fresh = self._seen.unseen(reader.name_hashes)
-        out.names.extend(reader.names[at].encode() for at in fresh.tolist())
+        out.names.append(reader.names.take(fresh))
         out.hashes.append(reader.name_hashes[fresh])
 
     def _tell(self, block: Block, part: Part, out: _Output) -> None:
@@ -173,7 +173,7 @@ class LineReader:
         for told in part.told:
             fresh = self._seen.unseen(told.index)
             if fresh.size:
-                out.names.extend(told.names(block, fresh))
+                out.names.append(told.names(block, fresh))
                 out.hashes.append(told.index[fresh])
 
 

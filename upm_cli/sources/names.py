@@ -10,25 +10,50 @@ from upm_cli.core.window import I64Array, U32Array
 CACHE_BITS: Final = 16
 TABLE_BITS: Final = 12  # to begin with
 DEFAULT_CAPACITY: Final = 2_000_000
-_CACHE_MASK: Final = np.uint32((1 << CACHE_BITS) - 1)
+_FACTORS: Final = (np.uint32(0x85EBCA6B), np.uint32(1), np.uint32(0x9E3779B1))  # odd, of the cache and the tables
+_NOBODY: Final = np.uint32(0xFFFFFFFF)  # marks the first slot as empty: its own slot is another one under every factor
+
+
+class _Table:
+    """A direct-mapped table: each index has one slot, by the high bits of its product with `factor`."""
+
+    def __init__(self, bits: int, factor: np.uint32) -> None:
+        self._factor, self._shift = factor, np.uint32(32 - bits)
+        self._slots: U32Array = np.zeros(1 << bits, np.uint32)
+        self._slots[0] = _NOBODY  # where 0 is at home; anywhere else a 0 means empty
+
+    def __len__(self) -> int:
+        return self._slots.size
+
+    def lacks(self, index: U32Array) -> I64Array:
+        """Return the positions of those that are not in the table."""
+        return np.flatnonzero(self._slots.take(self._slot(index)) != index)
+
+    def add(self, index: U32Array) -> U32Array:
+        """Put in those of `index`, distinct, that find their slot empty; return the others."""
+        slot = self._slot(index)
+        empty = self._slots.take(slot) == np.where(slot == 0, _NOBODY, np.uint32(0))
+        self._slots[slot[empty]] = index[empty]
+        return index.take(self.lacks(index))
+
+    def _slot(self, index: U32Array) -> U32Array:
+        return (index * self._factor) >> self._shift
 
 
 class SeenNames:
     """The set of feature indexes whose names are known.
 
-    A small direct-mapped cache by the low bits of the index holds the names that were met first, which are the common
-    ones; a table by the high bits, four times as large as needed, answers for almost all others; the few that find
-    both places taken are kept sorted. When `capacity` names are known no more are told; `dropped` counts how many
-    distinct ones each later block still brought.
+    A small table, which stays in the processor's cache, holds the names that were met first: these are the common ones.
+    Two larger ones answer for almost all others; the few that find all three slots taken are kept sorted. When
+    `capacity` names are known no more are told; `dropped` counts how many distinct ones each later block still brought.
     """
 
     def __init__(self, known: U32Array | None = None, capacity: int = DEFAULT_CAPACITY) -> None:
         self.capacity = capacity
         self.dropped = 0
         self._count = 0
-        self._cache = _empty(CACHE_BITS)
-        self._known: list[U32Array] = []  # all that are not in the cache
-        self._table: U32Array
+        self._cache = _Table(CACHE_BITS, _FACTORS[0])
+        self._uncached: list[U32Array] = []
         self._overflow: U32Array
         self._clear(TABLE_BITS)
         if known is not None and known.size:
@@ -39,14 +64,15 @@ class SeenNames:
 
     def unseen(self, index: U32Array) -> I64Array:
         """Return positions in `index` (n,) that hold an index never met before, one for each; remember them."""
-        missed: I64Array = np.flatnonzero(self._cache.take(index & _CACHE_MASK) != index)
+        missed = self._cache.lacks(index)
         left = index.take(missed)
-        homeless = np.flatnonzero(self._table.take(left >> self._shift) != left)
-        missed, left = missed.take(homeless), left.take(homeless)
+        for table in self._tables:
+            still = table.lacks(left)
+            missed, left = missed.take(still), left.take(still)
         if not left.size:
             return missed
         fresh = ~_contains(self._overflow, left)
-        new, first = np.unique(left[fresh], return_index=True)
+        new, first = _distinct(left[fresh])
         room = self.capacity - self._count
         if new.size > room:
             self.dropped += new.size - room
@@ -58,34 +84,32 @@ class SeenNames:
     def _add(self, new: U32Array) -> None:
         """Add `new`, distinct and none of them known."""
         self._count += new.size
-        new = _place(self._cache, new, new & _CACHE_MASK, np.uint32(0))
-        self._known.append(new)
-        held = sum(part.size for part in self._known)
-        if 3 * held > self._table.size:
-            new = np.concatenate(self._known)
-            self._known = [new]
+        self._uncached.append(self._cache.add(new))
+        held = sum(part.size for part in self._uncached)
+        if 3 * held > len(self._tables[0]):
+            self._uncached = [np.concatenate(self._uncached)]
             self._clear((4 * held).bit_length())
-        new = _place(self._table, new, new >> self._shift, self._shift)
-        if new.size:
-            self._overflow = np.union1d(self._overflow, new)
+        left = self._uncached[-1]
+        for table in self._tables:
+            left = table.add(left)
+        if left.size:
+            self._overflow = np.union1d(self._overflow, left)
 
     def _clear(self, bits: int) -> None:
-        self._shift = np.uint32(32 - bits)
-        self._table = _empty(bits) << self._shift
+        self._tables = [_Table(bits, factor) for factor in _FACTORS[1:]]
         self._overflow = np.zeros(0, np.uint32)
 
 
-def _empty(bits: int) -> U32Array:
-    """Return a table in which no slot holds what can belong there."""
-    return np.arange(1 << bits, dtype=np.uint32) ^ np.uint32(1)
-
-
-def _place(table: U32Array, index: U32Array, slot: U32Array, shift: np.uint32) -> U32Array:
-    """Put each of `index` into its slot if that is empty; return those that found no place."""
-    empty = table.take(slot) == (slot ^ np.uint32(1)) << shift
-    table[slot[empty]] = index[empty]
-    homeless: U32Array = index[table.take(slot) != index]
-    return homeless
+def _distinct(index: U32Array) -> tuple[U32Array, I64Array]:
+    """Return each of `index` once, sorted, and where it comes first: one sort of both in one word is fastest."""
+    words = index.astype(np.uint64)
+    words <<= np.uint64(32)
+    words |= np.arange(index.size, dtype=np.uint64)
+    words.sort()
+    ordered = (words >> np.uint64(32)).astype(np.uint32)
+    begins = np.ones(index.size, bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    return ordered[begins], (words[begins] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def _contains(ordered: U32Array, index: U32Array) -> npt.NDArray[np.bool_]:

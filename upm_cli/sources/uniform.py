@@ -18,7 +18,7 @@ from upm_cli.core.window import (
     WindowBatch,
 )
 from upm_cli.sources.base import MAX_ID_BYTES
-from upm_cli.sources.block import DEL, Block, BoolArray, Lines
+from upm_cli.sources.block import DEL, QUOTE, Block, BoolArray, Lines
 from upm_cli.sources.frame import Comparer, Frame, Places, as_columns, copy_spans
 from upm_cli.sources.instants import parse_instants
 from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_features, parse_numbers
@@ -39,15 +39,17 @@ class Told:
     index: U32Array
     starts: IntArray
     ends: IntArray
-    keys: list[bytes] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
-    def names(self, block: Block, rows: I64Array) -> list[bytes]:
+    def names(self, block: Block, rows: I64Array) -> Strings:
         """Return the names of some of them as people read them."""
-        names = []
-        for row in rows.tolist():
-            text = block.text[block.begin + int(self.starts[row]) : block.begin + int(self.ends[row])]
-            names.append(self.keys[row % len(self.keys)] + b"=" + text if self.keys else _join(text))
-        return names
+        texts = copy_spans(block, self.starts[rows], self.ends[rows])
+        if self.keys:
+            keys = [self.keys[row % len(self.keys)] for row in rows.tolist()]
+            return Strings.of(f"{key}={text}" for key, text in zip(keys, texts.to_list(), strict=True))
+        if (texts.data == QUOTE).any():
+            return Strings.of(map(_join, texts.to_list()))
+        return texts
 
 
 @dataclass(slots=True)
@@ -59,10 +61,10 @@ class Part:
     told: list[Told]
 
 
-def _join(text: bytes) -> bytes:
+def _join(text: str) -> str:
     """Turn `k":"v` into `k=v`; other text stays as it is."""
-    key, quote, rest = text.partition(b'"')
-    return key + b"=" + rest.rpartition(b'"')[2] if quote else key
+    key, quote, rest = text.partition('"')
+    return f"{key}={rest.rpartition(chr(QUOTE))[2]}" if quote else key
 
 
 @dataclass(slots=True)
@@ -114,8 +116,8 @@ class Reader:
         self._text_columns = as_columns(np.flatnonzero(is_text).tolist())
         self._number_columns = as_columns(np.flatnonzero(~is_text).tolist())
         self._text_keys = self._keys[is_text]
-        self._text_names = [v.name.encode() for v in features if v.role is Role.FEATURE_TEXT]
-        self.names = [value.name for value in self._numbers]
+        self._text_names = [v.name for v in features if v.role is Role.FEATURE_TEXT]
+        self.names = Strings.of(value.name for value in self._numbers)
         self.name_hashes = self._keys[~is_text].astype(np.uint32)
 
     def fits(self, lines: Lines) -> BoolArray:
