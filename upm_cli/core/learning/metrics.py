@@ -64,9 +64,11 @@ class Metrics:
         open_group = self._recent[(self.n - start + np.arange(start)) % RECENT]
         values = np.concatenate([open_group, losses])
         groups = values[: values.size - values.size % _FOLD].reshape(-1, _FOLD)
-        weight = FADING**_FOLD
+        weight, group_ones = FADING**_FOLD, float(_POWERS.sum())
+        loss, ones = self._faded.tolist()
         for added in (groups * _POWERS).sum(axis=1).tolist():
-            self._faded = self._faded * weight + (added, _POWERS.sum())
+            loss, ones = loss * weight + added, ones * weight + group_ones
+        self._faded[:] = loss, ones
         kept = losses[-RECENT:]
         self._recent[(self.n + losses.size - kept.size + np.arange(kept.size)) % RECENT] = kept
         self.n += losses.size
@@ -96,16 +98,25 @@ class Metrics:
         """Return for each row how many labels its class has with it, and which class had most before it."""
         missing = int(truth.max()) + 1 - self._counts.size
         self._counts = np.pad(self._counts, (0, max(0, missing)))
-        order = np.argsort(truth, kind="stable")
-        grouped = truth[order]
-        own = np.empty(truth.size)
-        own[order] = self._counts[grouped] + np.arange(truth.size) - np.searchsorted(grouped, grouped) + 1
+        own = self._own_counts(truth)
         most = np.maximum.accumulate(np.concatenate([[self._counts[self._leader]], own]))[:-1]
         changed = np.maximum.accumulate(np.where(own > most, np.arange(truth.size), -1))
         after = np.where(changed >= 0, truth[changed], self._leader)
         leaders = np.concatenate([[self._leader], after[:-1]])
         self._leader = int(after[-1])
         return own, leaders
+
+    def _own_counts(self, truth: I64Array) -> F64Array:
+        """Return for each row how many labels its class has with it."""
+        if self.task == "binary":
+            ones = np.cumsum(truth)
+            zeros = np.arange(1, truth.size + 1) - ones
+            return np.where(truth == 1, self._counts[1] + ones, self._counts[0] + zeros)
+        order = np.argsort(truth, kind="stable")
+        grouped = truth[order]
+        own = np.empty(truth.size)
+        own[order] = self._counts[grouped] + np.arange(truth.size) - np.searchsorted(grouped, grouped) + 1
+        return own
 
     def _squares(self, own: F64Array) -> F64Array:
         """Return the sum over classes of (labels + 1)^2 before each row, but for 1 of each class known."""
