@@ -111,7 +111,7 @@ class Metrics:
         if self.task == "binary":
             ones = np.cumsum(truth)
             zeros = np.arange(1, truth.size + 1) - ones
-            return np.where(truth == 1, self._counts[1] + ones, self._counts[0] + zeros)
+            return np.asarray(np.where(truth == 1, self._counts[1] + ones, self._counts[0] + zeros))
         order = np.argsort(truth, kind="stable")
         grouped = truth[order]
         own = np.empty(truth.size)
