@@ -596,6 +596,33 @@ def test_with_nothing_else_ever_live_it_goes_to_the_newest_snapshot_before_the_s
     assert world.rollback().to_version == 4
 
 
+def test_a_rollback_resolves_the_windows_that_failed_and_leaves_their_snapshots_barred(world: World) -> None:
+    rolled_back_world(world)
+    window = DriftWindow(
+        trainer="main",
+        window_id="main/0",
+        version=3,
+        started_at_ms=T0,
+        closed_at_ms=T0 + 1,
+        status=DriftStatus.QUARANTINED,
+        verdict="fail",
+        threshold=0.2,
+        n=100,
+        mean=0.5,
+        p95=0.9,
+        max=1.0,
+    )
+    passed = replace(window, window_id="main/1", status=DriftStatus.CLOSED, verdict="pass", first_seq=100, last_seq=199)
+    with world.store.write() as tx:
+        drift.put_all(tx, [window, passed])
+    done = world.rollback()
+    with world.store.read() as reader:
+        after = {row.window_id: row for row in drift.list_for(reader, "main")}
+    assert after["main/1"] == passed
+    assert after["main/0"] == replace(window, status=DriftStatus.RESOLVED, metadata={"incident_id": done.incident_id})
+    assert world.rows()[done.from_version].quarantined
+
+
 def test_rollback_with_nothing_live_is_refused(world: World) -> None:
     world.learn()
     with pytest.raises(RefusedError, match="nothing live to roll back from"):

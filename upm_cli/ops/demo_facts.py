@@ -132,7 +132,8 @@ def _bytes_are_right(state: State) -> Finding:
 
 
 def _quarantined(state: State) -> Finding:
-    bad = [window for window in state.windows if window.status is DriftStatus.QUARANTINED]
+    barred = (DriftStatus.QUARANTINED, DriftStatus.RESOLVED)  # the rollback resolves what was quarantined
+    bad = [window for window in state.windows if window.status in barred]
     fine = len(bad) >= 1 and bad[0].started_at_ms == SHIFT_MS and bad[0].recommendation == "rollback"
     if not bad:
         return False, "no drift window was quarantined"

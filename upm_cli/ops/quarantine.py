@@ -66,6 +66,17 @@ def extend(tx: Tx, trainer: str) -> None:
             passed_seq = window.first_seq
 
 
+def resolve(tx: Tx, trainer: str, incident_id: str) -> None:
+    """Say of the trainer's failed windows that they were dealt with: their range was left behind by a rollback.
+
+    The snapshots they barred stay barred.
+    """
+    failed = [window for window in drift.list_for(tx, trainer) if window.status is DriftStatus.QUARANTINED]
+    for window in failed:
+        metadata = {**window.metadata, "incident_id": incident_id}
+        drift.put(tx, replace(window, status=DriftStatus.RESOLVED, metadata=metadata))
+
+
 def _bar(tx: Tx, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     """Quarantine the snapshots of `window` that it does not name yet; return it with their versions."""
     named = list(window.metadata.get("suspects", ()))

@@ -10,6 +10,7 @@ from upm_cli.core.changes import Changes, Decision, rollback_changes
 from upm_cli.core.records import DriftStatus, Incident, Ring, Snapshot
 from upm_cli.core.versions import resolve_version, snapshot_id
 from upm_cli.errors import BusyError, IntegrityError, NotFoundError, StorageError
+from upm_cli.ops import quarantine
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import View, write
 from upm_cli.store import activations, blobs, drift, incidents, reserve
@@ -185,6 +186,7 @@ def _commit(store: "Store", seen: _Seen, way: _Way, to: str | None, ring: Ring |
             return None
         changes = way.changes(now)
         write(tx, changes)
+        quarantine.resolve(tx, changes.trainer.name, way.incident_id)
         _tell(tx, changes, now.plan)
     return changes
 

@@ -204,8 +204,7 @@ def _status(trainer: Trainer, *, is_training: bool) -> str:
 
 
 def _state(facts: _Facts, *, is_training: bool) -> str:
-    left_behind = max((int(rewind["at_seq"]) for rewind in facts.trainer.lineage), default=0)
-    breached = [w for w in facts.windows if w.status is DriftStatus.QUARANTINED and w.last_seq >= left_behind]
+    breached = any(window.status is DriftStatus.QUARANTINED for window in facts.windows)
     serving_bad = set(facts.live.values()) & set(facts.quarantined)
     newest_is_bad = bool(facts.versions) and facts.versions[-1] in facts.quarantined
     if serving_bad or (breached and newest_is_bad):
