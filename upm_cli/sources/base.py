@@ -1,5 +1,6 @@
 """What a source is: bytes in whole records with a position to go on from, and what decoding makes of them."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,6 +14,11 @@ MAX_ID_BYTES: Final = 256  # of a window id or tenant
 MAX_DEPTH: Final = 8  # of nested objects inside `features`
 
 FORMATS: Final = ("auto", "jsonl", "csv", "parquet")
+
+
+def storable(path: str) -> str:
+    """Return a path as text that any store takes: bytes of it that are not UTF-8 are written as \\xNN."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError, NotFoundError, UsageError
-from upm_cli.sources.base import FORMATS, Source
+from upm_cli.sources.base import FORMATS, Source, storable
 from upm_cli.sources.identity import find_known, identify, new_key
 from upm_cli.sources.lines import LinesSource, is_packed, peek, unreadable
 from upm_cli.sources.parquet import ParquetSource
@@ -106,7 +106,7 @@ def _paths(spec: str, known: Sequence[SourcePosition], *, missing_ok: bool) -> l
 
 def _moved_away(path: Path, known: Sequence[SourcePosition]) -> Iterator[Path]:
     """Yield files beside `path` that were read under its name and renamed since."""
-    inodes = {position.meta.get("inode") for position in known if position.path == str(path)}
+    inodes = {position.meta.get("inode") for position in known if position.path == storable(str(path))}
     if not inodes or not path.parent.is_dir():
         return
     if path.exists():

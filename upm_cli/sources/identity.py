@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from upm_cli.core.records import SourcePosition
+from upm_cli.sources.base import storable
 
 PREFIX_BYTES: Final = 4096
 
@@ -34,7 +35,7 @@ def identify(path: Path, prefix: int = PREFIX_BYTES) -> Identity:
 def find_known(path: Path, known: Iterable[SourcePosition]) -> SourcePosition | None:
     """Return the position at which `path` was left, or None if it is new: never met, replaced, or truncated."""
     status = path.stat()
-    for position in sorted(known, key=lambda p: (p.path != str(path), -p.updated_at_ms, p.key)):
+    for position in sorted(known, key=lambda p: (p.path != storable(str(path)), -p.updated_at_ms, p.key)):
         meta = position.meta
         if meta.get("inode") != status.st_ino or status.st_size < meta.get("prefix", 0):
             continue

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ import zstandard
 
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError, StorageError
-from upm_cli.sources.base import MAX_LINE_BYTES, Chunk
+from upm_cli.sources.base import MAX_LINE_BYTES, Chunk, storable
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIP_BYTES: Final = 1 << 20
+_PROBE_BYTES: Final = 64 << 10
 _PEEK_BYTES: Final = 4096
 _BAD_PACKING: Final = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
@@ -39,22 +41,54 @@ class LinesSource:
                 if self.format == "csv":
                     header = read_line(file)
                     offset = max(offset, len(header))
-                _go_to(file, offset)
-                for data, used in cut_lines(file, max_bytes, final=final):
+                for data, used in _pieces(file, offset, max_bytes, final=final):
                     after = SourcePosition(
                         stream=self.stream,
                         key=self.key,
-                        path=self.path,
+                        path=storable(self.path),
                         offset=offset + used,
                         size_bytes=Path(self.path).stat().st_size,
                         meta=self.meta,
                     )
-                    yield Chunk(data, offset, after, self.path, self.format, header)
+                    yield Chunk(data, offset, after, after.path, self.format, header)
                     offset += used
         except _BAD_PACKING as exc:
             raise _damaged(self.path, exc) from exc
         except OSError as exc:
             raise unreadable(self.path, exc) from exc
+
+
+def _pieces(file: IO[bytes], offset: int, max_bytes: int, *, final: bool) -> Iterator[tuple[bytes, int]]:
+    """Cut `file` up from `offset` as `cut_lines` does; of a plain file, each piece is read at once and never copied."""
+    if not isinstance(file, io.BufferedReader) or not isinstance(file.raw, io.FileIO):
+        _skip_to(file, offset)
+        yield from cut_lines(file, max_bytes, final=final)
+        return
+    while True:
+        size = _whole_lines(file.fileno(), offset, max_bytes)
+        if size:
+            data = os.pread(file.fileno(), size, offset)
+            yield data, len(data)
+            offset += len(data)
+        else:
+            file.seek(offset)
+            found = next(cut_lines(file, max_bytes, final=final), None)
+            if found is None:
+                return
+            yield found
+            offset += found[1]
+
+
+def _whole_lines(descriptor: int, offset: int, max_bytes: int) -> int:
+    """Return how many of the next `max_bytes` are whole lines, by looking for the last newline from behind."""
+    end = min(offset + max_bytes, os.fstat(descriptor).st_size)
+    while end > offset:
+        begin = max(offset, end - _PROBE_BYTES)
+        newline = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1 - offset
+        end = begin
+    return 0
 
 
 def cut_lines(file: IO[bytes], max_bytes: int, *, final: bool) -> Iterator[tuple[bytes, int]]:
@@ -137,13 +171,10 @@ def _damaged(path: str, exc: BaseException) -> InvalidError:
     )
 
 
-def _go_to(file: IO[bytes], offset: int) -> None:
-    if not isinstance(file, io.BufferedReader) or not isinstance(file.raw, io.FileIO):
-        left = offset - file.tell()
-        while left > 0 and (skipped := len(file.read(min(left, _SKIP_BYTES)))):
-            left -= skipped
-    else:
-        file.seek(offset)
+def _skip_to(file: IO[bytes], offset: int) -> None:
+    left = offset - file.tell()
+    while left > 0 and (skipped := len(file.read(min(left, _SKIP_BYTES)))):
+        left -= skipped
 
 
 def unreadable(path: str, exc: OSError) -> StorageError:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError
-from upm_cli.sources.base import Chunk
+from upm_cli.sources.base import Chunk, storable
 from upm_cli.sources.decode import Collected, RowColumns, collect
 from upm_cli.sources.features import Pairs
 from upm_cli.sources.lines import unreadable
@@ -35,7 +36,7 @@ class ParquetSource:
         """Read rows from `position`; see `Source.chunks`."""
         row = position.offset if position else 0
         try:
-            with pq.ParquetFile(self.path) as file:
+            with Path(self.path).open("rb") as raw, pq.ParquetFile(raw) as file:
                 _check_columns(file.schema_arrow, self.path)
                 width = max(1, sum(1 for _ in file.schema)) * _BYTES_OF_A_CELL
                 size = max(1, min(_ROWS_AT_A_TIME, max_bytes // width))
@@ -43,13 +44,13 @@ class ParquetSource:
                     after = SourcePosition(
                         stream=self.stream,
                         key=self.key,
-                        path=self.path,
+                        path=storable(self.path),
                         offset=row + rows.num_rows,
                         size_bytes=file.metadata.num_rows,
                         done=row + rows.num_rows == file.metadata.num_rows,
                         meta=self.meta,
                     )
-                    yield Chunk(_to_stream(rows), row, after, self.path, "parquet")
+                    yield Chunk(_to_stream(rows), row, after, after.path, "parquet")
                     row += rows.num_rows
         except pa.ArrowInvalid as exc:
             raise InvalidError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Final
 
 from upm_cli.core.records import SourcePosition
-from upm_cli.sources.base import MAX_LINE_BYTES, Chunk
+from upm_cli.sources.base import MAX_LINE_BYTES, Chunk, storable
 from upm_cli.sources.lines import cut_lines, unreadable
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class PipeSource:
             self._offset += end
         if data:
             start, self._offset = self._offset, self._offset + used
-            position = SourcePosition(stream=self.stream, key=self.key, path=self.path, offset=self._offset)
-            yield Chunk(data, start, position, self.path, self.format, self._header)
+            position = SourcePosition(stream=self.stream, key=self.key, path=storable(self.path), offset=self._offset)
+            yield Chunk(data, start, position, position.path, self.format, self._header)
 
     def _arrived(self, max_bytes: int) -> Iterator[tuple[bytes, int]]:
         descriptor = self._file.fileno()
