@@ -109,9 +109,10 @@ def _absorb(
             word &= _LOW_BYTES.take(left, mode="clip")
         mixed = h ^ word
         mixed *= np.uint64(K1)
-        mixed ^= mixed >> np.uint64(32)
         if shortest > 8 * at:
-            h[:] = mixed
+            np.right_shift(mixed, np.uint64(32), out=h)
+            h ^= mixed
         else:
+            mixed ^= mixed >> np.uint64(32)
             np.copyto(h, mixed, where=left > 0)
         left -= 8

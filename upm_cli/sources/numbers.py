@@ -72,7 +72,7 @@ def parse_features(block: Block, spans: IntArray) -> tuple[F32Array, U8Array | N
     value += np.float32(0)
     if good.all():
         return value, None
-    rest = np.nonzero(~good)
+    rest = np.unravel_index(np.flatnonzero(~good), good.shape)
     numbers = parse_numbers(block, np.column_stack([start[rest], end[rest]]).ravel())
     value[rest] = _to_float32(numbers.value)
     state = None
