@@ -1,9 +1,12 @@
 """A project that has learned, made once and copied for each test, and a way to run commands in it."""
 
+import ctypes
 import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ ingest: {chunk_bytes: 65536, commit_bytes: 131072}
 learner: {bits: 10}
 """
 WINDOWS = 2000
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
 def event(i: int, label: Any = None, **more: Any) -> dict[str, Any]:
@@ -154,3 +158,28 @@ def fresh(tmp_path: Path, new_shell: Callable[[Path], Shell]) -> Shell:
     assert main(["init", str(shell.folder), "-q"]) == 0
     (shell.folder / "upm.yaml").write_text(CONFIG)
     return shell
+
+
+def _without_privileges() -> None:
+    """In a child: let file permissions count for root as well, by dropping what overrides them (Linux)."""
+    libc = ctypes.CDLL(None)
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # of no effect, and not needed, for anybody but root
+
+
+@pytest.fixture
+def as_user(clean_environment: None) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in a process for which file permissions count, whoever runs the tests."""
+
+    def run(folder: Path, *words: str, **more: Any) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "upm_cli", "-C", str(folder), *words],
+            preexec_fn=_without_privileges,
+            capture_output=True,
+            text=True,
+            check=False,
+            **more,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run

@@ -214,9 +214,9 @@ class Context:
             if given in known:
                 return given
             near = get_close_matches(given, known, 1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
+            guess = f". Did you mean {near[0]!r}?" if near else ""
             raise NotFoundError(
-                f"no trainer {given!r}.{guess}",
+                f"no trainer {given!r}{guess}",
                 hint=f"there {'is' if len(known) == 1 else 'are'} {len(known)}: upm trainer list",
                 context={"trainer": given, "known": known},
             )
