@@ -153,12 +153,13 @@ def _refuse_constant(text: str) -> NoReturn:
 
 def _count_strings(value: Any, features: Object | None) -> int:
     """Return how many strings, keys included, `value` is made of outside `features`."""
-    if type(value) is str:
-        return 1
-    if value is features:
-        return 0
-    if type(value) is dict:
-        return len(value) + sum(_count_strings(part, features) for part in value.values())
-    if type(value) is list:
-        return sum(_count_strings(part, features) for part in value)
-    return 0
+    count, parts = 0, value
+    if isinstance(value, dict):
+        count, parts = len(value), list(value.values())
+    for part in parts:
+        kind = type(part)
+        if kind is str:
+            count += 1
+        elif (kind is dict or kind is list) and part is not features:
+            count += _count_strings(part, features)
+    return count

@@ -77,6 +77,8 @@ def _identifier(fields: dict[str, Any], key: str) -> str:
         value = str(value)
     if type(value) is not str:
         raise Refusal(f"{key} is neither text nor an integer")
+    if value.isascii() and value.isprintable() and 0 < len(value) <= MAX_ID_BYTES:
+        return value
     if not value or len(value.encode()) > MAX_ID_BYTES:
         raise Refusal(f"{key} is empty" if not value else f"{key} is longer than {MAX_ID_BYTES} bytes")
     if _CONTROL.search(value):

@@ -53,7 +53,7 @@ class FeatureColumns:
     def _walk(self, prefix: str, features: "dict[str, Any] | Pairs", depth: int) -> int:
         if depth > MAX_DEPTH:
             raise Refusal(f"features are nested deeper than {MAX_DEPTH}")
-        numbers, ids, values = self._numbers, self._ids, self._values
+        numbers, add_id, add_value = self._numbers, self._ids.append, self._values.append
         items = features.items() if isinstance(features, dict) else features
         strings = len(features)
         for key, value in items:
@@ -62,15 +62,15 @@ class FeatureColumns:
             if kind is float:
                 if not -FLOAT32_LIMIT < value < FLOAT32_LIMIT:
                     raise Refusal(f"feature {name[:80]!r} is not finite in 32-bit floating point")
-                ids.append(numbers[name])
-                values.append(value)
+                add_id(numbers[name])
+                add_value(value)
             elif kind is str:
                 strings += 1
-                ids.append(numbers[name, value])
-                values.append(1.0)
+                add_id(numbers[name, value])
+                add_value(1.0)
             elif kind is int or kind is bool:
-                ids.append(numbers[name])
-                values.append(_number(name, value))
+                add_id(numbers[name])
+                add_value(_number(name, value))
             elif kind is dict or kind is Pairs:
                 strings += self._walk(name + ".", value, depth + 1)
             elif kind is list:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from upm_cli.sources.refusal import Refusal
@@ -27,19 +28,27 @@ def parse_time(value: object, key: str) -> int:
         return value
     if type(value) is not str:
         raise Refusal(f"{key} is neither ISO 8601 text nor integer milliseconds")
-    match = _ISO.fullmatch(value)
+    try:
+        return _parse_text(value)
+    except ValueError as exc:
+        raise Refusal(f"{key} is {exc}: {value[:40]!r}") from exc
+
+
+@lru_cache(maxsize=1024)  # the end of one window is often the start of the next
+def _parse_text(text: str) -> int:
+    match = _ISO.fullmatch(text)
     if match is None:
-        raise Refusal(f"{key} is not an ISO 8601 time: {value[:40]!r}")
+        raise ValueError("not an ISO 8601 time")
     day, minute, second, fraction, zone = match.groups()
     if fraction and not second:
-        raise Refusal(f"{key} is not an ISO 8601 time: {value[:40]!r}")
+        raise ValueError("not an ISO 8601 time")
     try:
         instant = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{_offset(zone)}")
-        ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0")[:3].ljust(3, "0"))
-    except (ValueError, OverflowError) as exc:
-        raise Refusal(f"{key} is no such day or time: {value[:40]!r}") from exc
+    except ValueError as exc:
+        raise ValueError("no such day or time") from exc
+    ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0")[:3].ljust(3, "0"))
     if not MIN_MS <= ms <= MAX_MS:
-        raise Refusal(f"{key} is not between the years 1 and 9999: {value[:40]!r}")
+        raise ValueError("not between the years 1 and 9999")
     return ms
 
 
