@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 
 from upm_cli.core.hashing import IntArray
 from upm_cli.core.window import F32Array, F64Array, I64Array, U8Array
-from upm_cli.sources.block import Block
+from upm_cli.sources.block import Block, BoolArray
 from upm_cli.sources.smallnumbers import LONGEST, parse_small
 
 NUMBER, BOOLEAN, NULL, BAD = range(4)
 SAMPLE: Final = 256  # numbers that tell whether most are small ones
+LONGEST_INTEGER: Final = 15  # digits, of which every number is an int64 and, as milliseconds, a year below 40000
 FEW: Final = 256  # numbers, which are read one by one
 _JSON_NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _LITERALS: Final = {b"true": (1.0, BOOLEAN), b"false": (0.0, BOOLEAN), b"null": (0.0, NULL)}
@@ -56,6 +57,22 @@ def parse_numbers(block: Block, spans: IntArray) -> Numbers:
     if state is not None:
         value = np.where(state == BOOLEAN, block.data.take(start) == ord("t"), value)
     return Numbers(value, state)
+
+
+def parse_integers(block: Block, start: IntArray, end: IntArray) -> tuple[I64Array, BoolArray]:
+    """Read the integers in the text from `start` to `end`, (n,) each; return them and which are good.
+
+    Good are plain digits, `LONGEST_INTEGER` at most, without a sign or leading zeros; the strict decoder reads others.
+    """
+    length = end - start
+    digits = block.loads(LONGEST_INTEGER)[start].view(np.uint8).reshape(-1, LONGEST_INTEGER) - _ZERO
+    inside = np.arange(LONGEST_INTEGER) < length[:, None]
+    good = (length > 0) & (length <= LONGEST_INTEGER) & ((digits[:, 0] > 0) | (length == 1))
+    good &= ((digits <= 9) | ~inside).all(axis=1)
+    value = np.zeros(start.size, np.int64)
+    for digit, counts in zip(digits.T, inside.T, strict=True):
+        np.copyto(value, value * 10 + digit, where=counts)
+    return value, good
 
 
 def parse_features(block: Block, spans: IntArray) -> tuple[F32Array, U8Array | None]:

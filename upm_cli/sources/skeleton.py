@@ -44,12 +44,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Where a value lies: `start[1]` bytes after quotation mark `start[0]` of its line, up to `end` likewise."""
+    """Where a value lies: `start[1]` bytes after quotation mark `start[0]` of its line, up to `end` likewise.
+
+    Ids and instants may be an integer instead of text.
+    """
 
     role: Role
     name: str
     start: tuple[int, int]
     end: tuple[int, int]
+    is_text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Colons:
 def learn(line: bytes, event: dict[str, Any]) -> Skeleton | None:
     """Return the skeleton of `line`, which the strict decoder has taken as `event`; None if it has no usable one.
 
-    Lines with escapes, two numbers side by side in a list, a map as label or an integer as id have none.
+    Lines with escapes, two numbers side by side in a list, or a map as label have none.
     """
     return _learn(line, event, -1)
 
@@ -139,7 +143,7 @@ def _learn(line: bytes, event: dict[str, Any], hole: int) -> Skeleton | None:
             return None
         stretches.append((done, first))
         fixed.extend(_pieces(line, done, first, marks, hole))
-        values.append(Value(role, _name(path, prefix, role), _after(first, marks), _before(line, last, marks)))
+        values.append(Value(role, _name(path, prefix, role), _after(first, marks), _before(line, last, marks), text))
         done = last
     fixed.extend(_pieces(line + b"\n", done, len(line) + 1, marks, hole))
     if hole < 0:
@@ -202,14 +206,13 @@ def _role(path: Path, first: bytes, prefix: Path, kind: RowKind) -> Role:
     key, *deeper = path[len(prefix) :]
     if key in ("window_id", "tenant_id"):
         role = Role.WINDOW_ID if key == "window_id" else Role.TENANT
-        return role if text else Role.UNREADABLE if number else Role.FIXED
+        return role if text or number else Role.FIXED
     if key in ("label", "labels"):
         return Role.UNREADABLE if deeper else Role.LABEL_TEXT if text else Role.LABEL_NUMBER
     if kind is RowKind.LABEL:
         return other
     if key in ("window_start", "window_end"):
-        role = Role.START if key == "window_start" else Role.END
-        return role if text else Role.UNREADABLE
+        return Role.START if key == "window_start" else Role.END
     if key == "features":
         return Role.FEATURE_TEXT if text else Role.FEATURE_NUMBER
     return other

@@ -21,8 +21,9 @@ from upm_cli.sources.base import MAX_ID_BYTES
 from upm_cli.sources.block import DEL, QUOTE, Block, BoolArray, Lines
 from upm_cli.sources.frame import Comparer, Frame, Places, as_columns, copy_spans
 from upm_cli.sources.instants import parse_instants
-from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_features, parse_numbers
-from upm_cli.sources.skeleton import PIECE, Role, Skeleton
+from upm_cli.sources.numbers import BAD, BOOLEAN, NULL, Numbers, parse_features, parse_integers, parse_numbers
+from upm_cli.sources.skeleton import PIECE, Role, Skeleton, Value
+from upm_cli.sources.times import MAX_MS
 
 _WORD: Final = 8
 TEXT_ROLES: Final = (Role.WINDOW_ID, Role.TENANT, Role.START, Role.END, Role.LABEL_TEXT, Role.FEATURE_TEXT)
@@ -71,9 +72,16 @@ def _join(text: str) -> str:
 class Texts:
     """Where the texts of each line are: one column of `starts` and `ends` (n, k) for each of `roles`."""
 
-    roles: list[Role]
+    values: list[Value]
     starts: IntArray
     ends: IntArray
+
+    @property
+    def roles(self) -> list[Role]:
+        return [value.role for value in self.values]
+
+    def is_text(self, role: Role) -> bool:
+        return self.values[self.roles.index(role)].is_text
 
     def of(self, role: Role) -> tuple[IntArray, IntArray]:
         """Return starts and ends of the one text with this role."""
@@ -148,7 +156,7 @@ class Reader:
         spans, other_spans, starts, ends = rest
         good = np.ones(rows.size, bool)
         others = self._parse_others(block, other_spans, good)
-        texts = Texts([value.role for value in self._texts], starts, ends)
+        texts = Texts(self._texts, starts, ends)
         window_id = _identifiers(block, texts, Role.WINDOW_ID, good)
         tenant = _identifiers(block, texts, Role.TENANT, good)
         start_ms, end_ms = self._instants(block, texts, good)
@@ -177,11 +185,14 @@ class Reader:
         """Return start and end of every window; zeros for ground truth."""
         if self.shape.kind is RowKind.LABEL:
             return np.zeros(good.size, np.int64), np.zeros(good.size, np.int64)
-        first, second = texts.of(Role.START), texts.of(Role.END)
-        ms, known = parse_instants(block, np.append(first[0], second[0]), np.append(first[1], second[1]))
-        start_ms, end_ms = ms[: good.size], ms[good.size :]
-        good &= known[: good.size]
-        good &= known[good.size :]
+        if texts.is_text(Role.START) and texts.is_text(Role.END):
+            first, second = texts.of(Role.START), texts.of(Role.END)
+            ms, known = parse_instants(block, np.append(first[0], second[0]), np.append(first[1], second[1]))
+            start_ms, end_ms = ms[: good.size], ms[good.size :]
+            good &= known[: good.size]
+            good &= known[good.size :]
+        else:
+            start_ms, end_ms = (_instants(block, texts, role, good) for role in (Role.START, Role.END))
         good &= start_ms <= end_ms
         return start_ms, end_ms
 
@@ -242,11 +253,20 @@ class Reader:
         return Csr(indptr, index[present], value[present]), told
 
 
+def _instants(block: Block, texts: Texts, role: Role, good: BoolArray) -> I64Array:
+    ms, known = (parse_instants if texts.is_text(role) else parse_integers)(block, *texts.of(role))
+    good &= known
+    good &= ms <= MAX_MS
+    return ms
+
+
 def _identifiers(block: Block, texts: Texts, role: Role, good: BoolArray) -> Strings:
     """Return the ids of one role; lines with one that the strict decoder has to look at are no longer `good`."""
     if role not in texts.roles:
         return Strings.empty(good.size)
     starts, ends = texts.of(role)
+    if not texts.is_text(role):
+        good &= parse_integers(block, starts, ends)[1]
     lengths = ends - starts
     good &= (lengths > 0) & (lengths <= MAX_ID_BYTES)
     identifiers = copy_spans(block, starts, ends)
