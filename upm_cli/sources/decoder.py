@@ -2,16 +2,13 @@
 
 from typing import Final
 
-import numpy as np
-
-from upm_cli.core.window import Strings, U32Array, WindowBatch
-from upm_cli.sources.base import Chunk, Decoded, Reject
+from upm_cli.core.window import Strings, U32Array
+from upm_cli.sources.base import Chunk, Decoded
 from upm_cli.sources.csvrows import decode_csv
 from upm_cli.sources.decode import Collected
 from upm_cli.sources.fastjson import LineReader
 from upm_cli.sources.features import name_text
 from upm_cli.sources.names import DEFAULT_CAPACITY, SeenNames
-from upm_cli.sources.parquet import decode_parquet
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -35,6 +32,8 @@ class Decoder:
         if chunk.format == "csv":
             return self._told(*decode_csv(chunk))
         if chunk.format == "parquet":
+            from upm_cli.sources.parquet import decode_parquet  # takes a tenth of a second, and few need it
+
             return self._told(*decode_parquet(chunk))
         return self.decode_lines(chunk.data, chunk.offset)
 
@@ -48,17 +47,3 @@ class Decoder:
         fresh = self._seen.unseen(rows.hashes)
         texts = Strings.of(name_text(rows.names[at]) for at in fresh.tolist())
         return Decoded(rows.batch, texts, rows.hashes[fresh], rows.rejects, count)
-
-
-def concat(parts: list[Decoded]) -> Decoded:
-    """Return `parts` one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    rejects: list[Reject] = [reject for part in parts for reject in part.rejects]
-    return Decoded(
-        WindowBatch.concat([part.batch for part in parts]),
-        Strings.concat([part.names for part in parts]),
-        np.concatenate([part.name_hashes for part in parts]) if parts else np.zeros(0, np.uint32),
-        rejects,
-        sum(part.lines for part in parts),
-    )

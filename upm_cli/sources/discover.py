@@ -15,7 +15,6 @@ from upm_cli.errors import InvalidError, NotFoundError, UsageError
 from upm_cli.sources.base import FORMATS, Source, storable
 from upm_cli.sources.identity import find_known, identify, new_key
 from upm_cli.sources.lines import LinesSource, is_packed, peek, unreadable
-from upm_cli.sources.parquet import ParquetSource
 from upm_cli.sources.pipe import PipeSource
 
 _FORMAT_OF: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -128,6 +127,8 @@ def _open_file(path: Path, format: str, stream: str, known: Sequence[SourcePosit
     else:
         key, meta = found.key, found.meta
     if chosen == "parquet":
+        from upm_cli.sources.parquet import ParquetSource  # takes a tenth of a second, and few need it
+
         return ParquetSource(key, str(path), stream, meta)
     return LinesSource(key, str(path), stream, chosen, meta)
 
