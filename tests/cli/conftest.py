@@ -154,7 +154,7 @@ def trained(tmp_path: Path, trained_project: Path, new_shell: Callable[[Path], S
 @pytest.fixture
 def fresh(tmp_path: Path, new_shell: Callable[[Path], Shell]) -> Shell:
     """A project that has learned nothing."""
-    shell = new_shell(tmp_path / "project")
+    shell = new_shell(tmp_path / "fresh")
     assert main(["init", str(shell.folder), "-q"]) == 0
     (shell.folder / "upm.yaml").write_text(CONFIG)
     return shell

@@ -81,7 +81,13 @@ def _as_window(line: bytes, number: int) -> bytes:
         body = value.get("data", value)
         if "window_start" in body and "window_id" in body:
             return line.strip() + b"\n"
-        features = body["features"] if isinstance(body.get("features"), Mapping) else body
+        features = body.get("features", body)
+        if not isinstance(features, Mapping):
+            raise InvalidError(
+                f"the features of line {number} are not an object",
+                hint="""upm predict '{"features": {"hour": 9, "sender": "bank.example"}}'""",
+                code="UPM-E038",
+            )
         window = {"window_id": str(body.get("window_id", f"line-{number}")), "window_start": 0, "window_end": 1}
         return json.dumps({**window, "features": features}).encode() + b"\n"
     raise InvalidError(
