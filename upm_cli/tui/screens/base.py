@@ -13,6 +13,7 @@ from upm_cli.errors import UpmError
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.project import Project
 from upm_cli.tui.text import error_text
+from upm_cli.tui.widgets.rows import Rows
 from upm_cli.tui.widgets.top_line import Heading, TopLine
 
 WIDE, HUGE = 100, 160  # columns from which a screen shows more
@@ -65,6 +66,8 @@ class BoardScreen(Screen[None]):
             self.draw(board)
 
     def on_resize(self, event: events.Resize) -> None:
+        for rows in self.query(Rows):
+            rows.forget_widths()
         if self._board is not None:
             self.draw(self._board)
 
