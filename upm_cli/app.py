@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,16 +45,12 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("completion", "completion", "Setup"),
     ("version", "version", "Setup"),
 )
+_ENTRIES = {name: Entry(name, module, panel) for name, module, panel in _COMMANDS}
 EPILOG = "New here?  upm demo        Your own data?  upm init"
 
 
-def _entries() -> dict[str, Entry]:
-    here = Path(__file__).parent / "commands"
-    return {name: Entry(name, module, panel) for name, module, panel in _COMMANDS if (here / f"{module}.py").is_file()}
-
-
 class _Root(LazyGroup):
-    entries = _entries()
+    entries = _ENTRIES
 
 
 def build() -> Any:

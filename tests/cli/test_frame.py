@@ -110,7 +110,7 @@ def test_every_command_has_help_with_an_example_and_needs_no_project(capsys: pyt
 
 
 def test_every_command_of_the_table_exists() -> None:
-    entries = app._entries()
+    entries = app._ENTRIES
     root = build()
     context = typer.Context(root, info_name="upm")
     for name, entry in entries.items():
