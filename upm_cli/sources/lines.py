@@ -137,15 +137,15 @@ def read_line(file: IO[bytes]) -> bytes:
 
 def open_content(path: Path) -> IO[bytes]:
     """Open `path` for reading its content, decompressed if it is gzip or zstd."""
-    file = path.open("rb")
-    magic = file.read(4)
-    file.seek(0)
+    with path.open("rb") as file:
+        magic = file.read(4)
     if magic.startswith(GZIP):
-        return io.BufferedReader(gzip.GzipFile(fileobj=file))
+        return io.BufferedReader(gzip.GzipFile(path))
     if magic.startswith(ZSTD):
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        return io.BufferedReader(decompressor.stream_reader(file, read_across_frames=True, closefd=True), 1 << 17)
-    return file
+        stream = decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return io.BufferedReader(stream, 1 << 17)
+    return path.open("rb")
 
 
 def is_packed(path: Path) -> bool:
