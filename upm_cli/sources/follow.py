@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from upm_cli.core.records import SourcePosition
+from upm_cli.errors import StorageError
 from upm_cli.sources.base import Chunk, Source
 from upm_cli.sources.discover import open_sources
 from upm_cli.sources.pipe import PipeSource
@@ -31,9 +32,13 @@ class Follow:
         positions = {position.key: position for position in known}
         for spec in self._specs:
             for source in self._open(spec, known):
-                for chunk in source.chunks(positions.get(source.key), max_bytes, final=False):
-                    positions[source.key] = chunk.position
-                    yield chunk
+                try:
+                    for chunk in source.chunks(positions.get(source.key), max_bytes, final=False):
+                        positions[source.key] = chunk.position
+                        yield chunk
+                except StorageError as exc:
+                    if not isinstance(exc.__cause__, FileNotFoundError):
+                        raise  # else it was renamed since it was listed: the next poll finds it
 
     def _open(self, spec: str, known: Sequence[SourcePosition]) -> Sequence[Source]:
         if spec in self._pipes:

@@ -1,5 +1,6 @@
 """Files of lines (JSON lines, CSV; plain, gzip or zstd), read in whole lines from a remembered offset."""
 
+import errno
 import gzip
 import io
 import os
@@ -37,6 +38,7 @@ class LinesSource:
         offset = position.offset if position else 0
         try:
             with open_content(Path(self.path)) as file:
+                size = self._size(file)
                 header = b""
                 if self.format == "csv":
                     header = read_line(file)
@@ -47,7 +49,7 @@ class LinesSource:
                         key=self.key,
                         path=storable(self.path),
                         offset=offset + used,
-                        size_bytes=Path(self.path).stat().st_size,
+                        size_bytes=size,
                         meta=self.meta,
                     )
                     yield Chunk(data, offset, after, after.path, self.format, header)
@@ -56,6 +58,14 @@ class LinesSource:
             raise _damaged(self.path, exc) from exc
         except OSError as exc:
             raise unreadable(self.path, exc) from exc
+
+    def _size(self, file: IO[bytes]) -> int:
+        """Return the size of the file; raises FileNotFoundError when another one has taken its name by now."""
+        plain = isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO)
+        status = os.fstat(file.fileno()) if plain else Path(self.path).stat()
+        if self.meta.get("inode", status.st_ino) != status.st_ino:
+            raise FileNotFoundError(errno.ENOENT, "it was moved just now", self.path)
+        return status.st_size
 
 
 def _pieces(file: IO[bytes], offset: int, max_bytes: int, *, final: bool) -> Iterator[tuple[bytes, int]]:

@@ -390,6 +390,20 @@ def test_following_a_folder_sees_new_files_growth_and_rotation(tmp_path: Path) -
     assert {position.stream for position in known} == {"s"}
 
 
+def test_a_file_that_takes_the_name_of_another_is_not_read_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "app.jsonl"
+    path.write_text(line("a"))
+    follow, chunks = Follow([str(path)]), list[Chunk]()
+    polled = follow.poll([], len(line("a")))
+    (source,) = open_sources(str(path))
+    path.rename(tmp_path / "app.jsonl.1")
+    path.write_text(line("b") * 3)
+    with pytest.raises(StorageError, match="moved just now"):
+        list(source.chunks(None, MAX))
+    chunks.extend(polled)
+    assert ids(chunks) == ["b"] * 3
+
+
 def test_following_waits_for_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
     follow = Follow([str(tmp_path / "later.jsonl")])
     assert list(follow.poll([], MAX)) == []
