@@ -73,6 +73,8 @@ def train(
     details = status.trainer_details(ctx.store, settings, name)
     result = status.train_result(ctx.store, details, since_version=known.last_version)
     result |= {"elapsed_s": round(ctx.clock.monotonic_s() - started_s, 3), "restarts": ended.restarts}
+    if ctx.output != "table":
+        ctx.say.note(_summary(result, sources).splitlines()[0])  # the one line of a cron log
     emit(ctx, result, text=_summary(result, sources))
     return ended.exit_code
 
