@@ -159,7 +159,9 @@ def test_a_bare_environment_is_enough(trained: Shell, tmp_path: Path) -> None:
     source = tmp_path / "ünïcode.jsonl"
     source.write_text(json.dumps(trained.event(2000, tenant_id="tënant")) + "\n{broken ü\n")
     environ = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    trained_now = process(trained.folder, "train", "main", "--source", str(source), "--once", "--json", env=environ)
+    trained_now = process(
+        trained.folder, "train", "main", "--source", str(source), "--once", "--json", "-q", env=environ
+    )
     assert (trained_now.returncode, trained_now.stderr) == (0, "")
     assert json.loads(trained_now.stdout)["windows"]["dead_letter"] == 1
     for words in (("status",), ("events", "dead-letters"), ("snapshot", "list", "main"), ("drift-report", "main")):
