@@ -112,6 +112,8 @@ class Tree:
                 self._schedule(child, now)
 
     def _may_restart(self, child: Child, now: float) -> bool:
+        if "-" in child.argv:
+            return False  # what it had read of a pipe and not committed can't be read again: say so instead
         child.restarted_at_s = [at for at in child.restarted_at_s if now - at < RESTART_WINDOW_S]
         return self._restarting and len(child.restarted_at_s) < RESTARTS
 

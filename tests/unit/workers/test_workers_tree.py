@@ -109,6 +109,12 @@ def test_restarts_can_be_switched_off(run: Callable[..., Ended]) -> None:
     assert (ended.code, ended.restarts) == (1, 0)
 
 
+def test_a_worker_that_reads_a_pipe_is_not_started_again(run: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = run(Child("reader", ["echo x >> tries; kill -9 $$", "--source", "-"]))
+    assert (ended.code, ended.restarts) == (128 + signal.SIGKILL, 0)
+    assert (tmp_path / "tries").read_text() == "x\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_asks_every_worker_to_end_and_waits_for_them(
     run: Callable[..., Ended], tmp_path: Path, number: int
