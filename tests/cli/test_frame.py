@@ -41,6 +41,9 @@ class StoppedClock:
     def monotonic_s(self) -> float:
         return 0.0
 
+    def era(self) -> str:
+        return "test"
+
     def sleep(self, seconds: float) -> None:
         raise AssertionError("nothing here sleeps")
 

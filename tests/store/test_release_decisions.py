@@ -59,6 +59,9 @@ class FixedClock:
         self.elapsed_s += 0.001
         return self.elapsed_s
 
+    def era(self) -> str:
+        return "test"
+
     def sleep(self, seconds: float) -> None:
         self.elapsed_s += seconds
 

@@ -12,8 +12,11 @@ from upm_cli.store import layout, schema, trainers
 from upm_cli.store.schema import Migration
 from upm_cli.store.session import Store
 
-SECOND = Migration(version=2, name="colours", sql="CREATE TABLE colours (name VARCHAR PRIMARY KEY);")
-BROKEN = Migration(version=2, name="broken", sql="CREATE TABLE shapes (name VARCHAR); SELECT * FROM not_there;")
+NEWEST = schema.newest_version()
+SECOND = Migration(version=NEWEST + 1, name="colours", sql="CREATE TABLE colours (name VARCHAR PRIMARY KEY);")
+BROKEN = Migration(
+    version=NEWEST + 1, name="broken", sql="CREATE TABLE shapes (name VARCHAR); SELECT * FROM not_there;"
+)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def tables(store: Store) -> set[str]:
 def test_a_new_state_has_the_expected_tables(store: Store) -> None:
     assert tables(store) == schema.expected_tables()
     with store.read() as r:
-        assert [row["version"] for row in r.query("schema.applied")] == [1]
+        assert [row["version"] for row in r.query("schema.applied")] == list(range(1, NEWEST + 1))
         assert schema.pending_migrations(r.meta.schema_version) == []
 
 
@@ -46,7 +49,10 @@ def test_a_state_of_a_newer_upm_is_refused_and_left_alone(store: Store) -> None:
         tx.execute("meta.set_schema", version=99)
     before = (store.home / layout.STATE).read_bytes()
     for opening in (store.read, store.write):
-        with pytest.raises(InvalidError, match=r"newer upm \(schema 99, this one knows 1\)") as refused, opening():
+        with (
+            pytest.raises(InvalidError, match=rf"newer upm \(schema 99, this one knows {NEWEST}\)") as refused,
+            opening(),
+        ):
             pass
         assert refused.value.code == "UPM-E031"
         assert for_error(refused.value) is ExitCode.INVALID
@@ -59,14 +65,17 @@ def test_an_older_state_is_refused_until_it_is_brought_up_to_date(
 ) -> None:
     know(monkeypatch, SECOND)
     for opening in (store.read, store.write):
-        with pytest.raises(InvalidError, match="has schema 1, this upm needs 2") as refused, opening():
+        with (
+            pytest.raises(InvalidError, match=f"has schema {NEWEST}, this upm needs {NEWEST + 1}") as refused,
+            opening(),
+        ):
             pass
         assert refused.value.code == "UPM-E032"
     newer = Store.create(store.home, SystemClock())
     assert tables(newer) == schema.expected_tables() >= {"colours", "trainers"}
     with newer.read() as r:
         assert trainers.get(r, "main").trained == 7
-        assert [row["name"] for row in r.query("schema.applied")] == ["initial", "colours"]
+        assert [row["name"] for row in r.query("schema.applied")] == ["initial", "rollouts", "colours"]
     token = newer.token()
     Store.create(store.home, SystemClock())
     assert newer.token() == token
@@ -79,7 +88,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(store: Store, monkeypatch:
             Store.create(store.home, SystemClock())
     assert "shapes" not in tables(store)
     with store.read() as r:
-        assert (r.meta.schema_version, trainers.get(r, "main").trained) == (1, 7)
+        assert (r.meta.schema_version, trainers.get(r, "main").trained) == (NEWEST, 7)
 
 
 def test_migrations_are_numbered_without_holes() -> None:

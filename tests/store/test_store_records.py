@@ -18,14 +18,21 @@ from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.store import (
     activations,
     drift,
+    dwells,
+    evidence,
+    freezes,
     incidents,
     monitors,
+    overrides,
     pins,
     queries,
+    rollouts,
     segments,
+    signoffs,
     snapshots,
     sources,
     streams,
+    tenant_rules,
     trainers,
 )
 from upm_cli.store.rows import codec
@@ -42,6 +49,13 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "file_digest": DIGEST,
     "codec": st.sampled_from(["zstd", "gzip", "none"]),
     "desired": st.sampled_from(["run", "pause"]),
+    "phase": st.sampled_from(["pending", "progressing", "paused", "promoted", "aborted", "degraded"]),
+    "kind": st.sampled_from(["lineage", "candidate"]),
+    "rule": st.sampled_from(["allow", "deny", "hold"]),
+    "item": st.sampled_from(["dashboard", "runbook"]),
+    "number": st.integers(1, 2**31),
+    "stage": st.integers(0, 100),
+    "shadow_s": st.floats(0, 1e12),
     "verdict": st.sampled_from(["pass", "fail", "unknown"]),
     "recommendation": st.sampled_from([None, "rollback", "pause"]),
     "version": st.integers(1, 2**31),
@@ -94,6 +108,18 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.DriftWindow: (drift.put, drift_windows),
     records.Monitor: (monitors.put, lambda r, x: monitors.get(r, x.trainer)),
     records.Pin: (pins.put, lambda r, x: pins.live(r, x.trainer)[x.ring]),
+    records.RolloutRow: (rollouts.put, lambda r, x: rollouts.get(r, x.rollout_id)),
+    records.Evidence: (evidence.put, lambda r, x: evidence.of(r, x.trainer)[x.kind]),
+    records.TenantRule: (
+        tenant_rules.put,
+        lambda r, x: next(
+            y for y in tenant_rules.list_for(r, x.trainer) if (y.tenant_id, y.rule) == (x.tenant_id, x.rule)
+        ),
+    ),
+    records.Override: (overrides.put, lambda r, x: overrides.get(r, x.override_id)),
+    records.Signoff: (signoffs.put, lambda r, x: signoffs.of(r, x.trainer)[x.item]),
+    records.Freeze: (freezes.put, lambda r, x: next(y for y in freezes.list_all(r) if y.trainer == x.trainer)),
+    records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
 }
 
 

@@ -39,6 +39,9 @@ class FixedClock:
     def monotonic_s(self) -> float:
         return self.ms / 1000
 
+    def era(self) -> str:
+        return "test"
+
     def sleep(self, seconds: float) -> None:
         self.ms += int(seconds * 1000)
 

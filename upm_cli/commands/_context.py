@@ -3,7 +3,6 @@
 Everything is opened when first asked for, so that `upm explain` needs no project and `upm config` no database.
 """
 
-import getpass
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from upm_cli import actors
 from upm_cli.clock import Clock
 from upm_cli.commands._diagnostics import Diagnostics
 from upm_cli.errors import NotFoundError, UsageError
@@ -180,11 +180,8 @@ class Context:
 
     @property
     def actor(self) -> str:
-        """Who runs this, as the operating system knows them."""
-        try:
-            return getpass.getuser()
-        except (OSError, KeyError):
-            return f"uid:{os.getuid()}"
+        """Who runs this, as the kernel knows them: no variable and no flag has a say."""
+        return actors.current()
 
     @property
     def may_ask(self) -> bool:

@@ -159,6 +159,96 @@ class DriftMonitorSettings:
         "auto: regret over blocks of 20 for class labels, |p - y| otherwise; seed: always |p - y|.",
         choices=("auto", "seed"),
     )
+    rule: str = setting(
+        "both",
+        "What may quarantine a snapshot: the seed rule, the evidence rule, or either; both are always reported.",
+        choices=("seed", "evidence", "both"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSettings:
+    """When a challenger counts as worse than the champion, and when as good enough. Losses lie between 0 and 1."""
+
+    margin: float = setting(0.01, "Mean loss a challenger may lose more than the champion.", at_least=0, below=0.5)
+    harm_margin: float = setting(0.01, "Mean excess loss beyond which it is harm.", at_least=0, below=0.5)
+    alpha_harm: float = setting(
+        0.01, "Chance of calling a good challenger harmful, over a whole rollout.", above=0, below=0.5
+    )
+    alpha_promote: float = setting(
+        0.05, "Chance of letting a bad challenger pass, over all stages of a rollout.", above=0, below=0.5
+    )
+    clip: float = setting(0.5, "Differences of a block are cut to this much.", above=0, at_most=1)
+    block_size: int = setting(100, "Windows judged together, as neighbours are alike.", at_least=20, at_most=100_000)
+    tenant_block_size: int = setting(20, "The same for the windows of one tenant.", at_least=1, at_most=100_000)
+    max_tenants: int = setting(2000, "Tenants judged one by one; further ones together.", at_least=1, at_most=100_000)
+    loss_scale: float | None = setting(
+        None,
+        "Error of a number that counts as a loss of 1, in the unit of the label.",
+        above=0,
+        at_most=1e12,
+        nullable="five times drift_monitor.drift_threshold",
+    )
+    label_horizon_ms: int = setting(
+        0,
+        "How long labels may take, in event time; windows younger than that are not judged.",
+        at_least=0,
+        at_most=365 * DAY_MS,
+    )
+    min_label_coverage: float = setting(
+        0.95,
+        "Share of windows that must have a label; below it missing ones count as the worst.",
+        at_least=0,
+        at_most=1,
+    )
+    false_alarms: str = setting(
+        "1 per 90d", "False alarms that feature drift and the alarm on misses may give together."
+    )
+    features: int = setting(200, "Features watched for drift, the most frequent first.", at_least=0, at_most=10_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSettings:
+    """How a version reaches the tenants, stage by stage."""
+
+    stages: tuple[str, ...] = setting(
+        (
+            "shadow",
+            "canary 1% for 24h",
+            "canary 5% for 24h",
+            "canary 10% for 24h",
+            "canary 25% for 48h",
+            "global 50% for 24h",
+            "global 75% for 24h",
+            "global 100%",
+        ),
+        "Stages with their share of tenants and least time; shadow lasts policy.min_shadow_hours.",
+    )
+    automatic: bool = setting(True, "Whether stages follow by themselves; false: each wants `upm rollout promote`.")
+    min_tenants: int = setting(1, "Tenants in a canary at least.", at_least=1, at_most=1_000_000)
+    watch_ms: int = setting(
+        DAY_MS, "How long a version that reached everybody is still watched.", at_least=0, at_most=365 * DAY_MS
+    )
+    unknown_deadline_ms: int = setting(
+        3 * DAY_MS, "Time without enough evidence after which a rollout pauses.", at_least=1, at_most=365 * DAY_MS
+    )
+    max_evidence_age_ms: int = setting(
+        DAY_MS, "Evidence older than this counts as none.", at_least=1, at_most=365 * DAY_MS
+    )
+    max_gap_ms: int = setting(
+        3_600_000, "Time that counts at most between two looks with a reboot in between.", at_least=0, at_most=DAY_MS
+    )
+    max_harmed_share: float = setting(
+        0.2, "Share of harmed tenants above which the whole rollout fails.", above=0, at_most=1
+    )
+    on_harm: str = setting("rollback", "What harm leads to.", choices=("rollback", "pause"))
+    on_quarantine: str = setting(
+        "rollback", "What a quarantine of what serves leads to.", choices=("rollback", "pause", "ignore")
+    )
+    on_feature_drift: str = setting("report", "What feature drift leads to.", choices=("report", "hold"))
+    freeze: tuple[str, ...] = setting(
+        (), "When nothing may be exposed further (UTC), as in `2026-12-20..2027-01-05` or `fri 16:00..mon 08:00`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +285,22 @@ class SupervisorSettings:
 class PolicySettings:
     """Who may see what, and when."""
 
-    canary_tenants: tuple[str, ...] = setting((), "Tenants that may be part of a canary.")
+    canary_tenants: tuple[str, ...] = setting((), "Tenants that may be part of a canary; '*' is all of them.")
     min_shadow_hours: int = setting(
         336, "Hours in shadow before a trainer may become active.", at_least=0, at_most=87_600
     )
     admin_roles: tuple[str, ...] = setting(("admin",), "Roles that may override a gate, with a reason.")
-    actors: Mapping[str, str] = setting({}, "Role of each operating system user, as in {alice: admin}.")
+    actors: Mapping[str, str] = setting(
+        {}, "Role of each operating system user, as in {alice: admin}; with none, the owner of .upm is admin."
+    )
+    second_approver: bool = setting(False, "Whether an override needs a second person.")
+    override_hours: int = setting(24, "Hours an override lasts at most.", at_least=1, at_most=24)
+    readiness_share: float = setting(
+        0.95, "Share of judged drift windows that must pass before shadow may be left.", above=0, at_most=1
+    )
+    readiness_quiet_hours: int = setting(
+        48, "Hours without a quarantine before shadow may be left.", at_least=0, at_most=8760
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +321,8 @@ class Settings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     snapshot_manager: SnapshotManagerSettings = field(default_factory=SnapshotManagerSettings)
     drift_monitor: DriftMonitorSettings = field(default_factory=DriftMonitorSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
     adapter_sync: AdapterSyncSettings = field(default_factory=AdapterSyncSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)

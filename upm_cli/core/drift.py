@@ -53,6 +53,7 @@ class DriftPolicy:
     sample_size: int = 1000  # usable comparisons a verdict needs
     quarantine_enabled: bool = True  # a failed window bars the snapshots made from it
     score: str = "auto"  # auto: regret for class labels, the seed's score otherwise; seed: the seed's score always
+    rule: str = "both"  # what may quarantine: seed (windows as judged here), evidence (contests), both
 
     def __post_init__(self) -> None:
         if self.window_duration_ms < 1:
@@ -63,6 +64,8 @@ class DriftPolicy:
             raise ValueError(f"sample_size must be at least 1, got {self.sample_size}")
         if self.score not in ("auto", "seed"):
             raise ValueError(f"score must be auto or seed, got {self.score!r}")
+        if self.rule not in ("seed", "evidence", "both"):
+            raise ValueError(f"rule must be seed, evidence or both, got {self.rule!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

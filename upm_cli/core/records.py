@@ -257,3 +257,100 @@ class Pin:
     reason: str
     actor: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRow:
+    """One rollout of a trainer. `state` is all of it in plain values (core/rollout.py); the rest is for reading."""
+
+    rollout_id: str
+    trainer: str
+    number: int  # of this trainer's rollouts, from 1
+    phase: str  # pending | progressing | paused | promoted | aborted | degraded
+    version: int | None  # the candidate; None before shadow is left
+    champion: int | None  # what it replaces; None: nothing served before
+    stage: int
+    state: Mapping[str, Any]
+    actor: str
+    reason: str
+    started_at_ms: int
+    updated_at_ms: int
+    ended_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the drift monitor last found in one contest of a trainer."""
+
+    trainer: str
+    kind: str  # lineage | candidate
+    contest_id: str
+    challenger: int | None  # None: the lineage as it learns
+    champion: int | None  # None: the trivial baseline
+    stage: int  # the stage its fresh part belongs to
+    verdict: str  # pass | fail | unknown
+    windows: int
+    first_seq: int
+    last_seq: int
+    findings: Mapping[str, Any]  # core/evidence.py
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRule:
+    """A tenant that is always in, never in, or held back from a candidate that harms it."""
+
+    trainer: str
+    tenant_id: str
+    rule: str  # allow | deny | hold
+    rollout_id: str  # "" = for every rollout
+    reason: str
+    actor: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A recorded, expiring exception to one gate."""
+
+    override_id: str
+    trainer: str
+    gate: str
+    reason: str
+    actor: str
+    approver: str | None
+    at_ms: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signoff:
+    """A named person's word that something the readiness criteria ask for is there."""
+
+    trainer: str
+    item: str  # dashboard | runbook
+    note: str
+    actor: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """While it lasts nothing is exposed further. `trainer` is empty for all of them."""
+
+    trainer: str
+    reason: str
+    actor: str
+    at_ms: int
+    until_ms: int | None = None  # None: until it is lifted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dwell:
+    """How long a lineage has been in shadow: accumulated time, and the clocks when it was last looked at."""
+
+    trainer: str
+    shadow_s: float
+    wall_ms: int
+    monotonic_s: float
+    era: str  # the boot that the monotonic seconds belong to

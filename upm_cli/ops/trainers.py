@@ -9,7 +9,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
-from upm_cli.store import activations, drift, lease, snapshots, streams, trainers
+from upm_cli.store import activations, drift, freezes, lease, snapshots, streams, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -114,6 +114,9 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         for snapshot in snapshots.list_for(tx, name):
             snapshots.remove(tx, name, snapshot.version)
         drift.forget(tx, name)
+        for group in ("rollouts", "evidence", "tenant_rules", "overrides", "signoffs", "dwells"):
+            tx.execute(f"{group}.forget", trainer=name)
+        freezes.remove(tx, name)
         trainers.remove(tx, name)
         tx.ledger("trainer.remove", name, reason=reason, snapshots=count)
     return plan

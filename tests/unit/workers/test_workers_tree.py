@@ -25,6 +25,9 @@ class FastClock:
     def monotonic_s(self) -> float:
         return time.monotonic() * SPEED
 
+    def era(self) -> str:
+        return "test"
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds / SPEED)
 

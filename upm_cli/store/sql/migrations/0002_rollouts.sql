@@ -1,0 +1,81 @@
+-- Rollouts, what they are decided from, and what people have said about them.
+
+CREATE TABLE rollouts (
+    rollout_id VARCHAR PRIMARY KEY,
+    trainer VARCHAR NOT NULL,
+    number BIGINT NOT NULL CHECK (number >= 1),       -- of this trainer's rollouts, from 1
+    phase VARCHAR NOT NULL
+        CHECK (phase IN ('pending', 'progressing', 'paused', 'promoted', 'aborted', 'degraded')),
+    version BIGINT,                                   -- the candidate; none before shadow is left
+    champion BIGINT,                                  -- what it replaces; none: nothing served before
+    stage INTEGER NOT NULL CHECK (stage >= 0),
+    state JSON NOT NULL,                              -- all of it, as core/rollout.py decides from it
+    actor VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    started_at TIMESTAMP NOT NULL,
+    updated_at TIMESTAMP NOT NULL,
+    ended_at TIMESTAMP
+);
+
+CREATE TABLE evidence (
+    trainer VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL CHECK (kind IN ('lineage', 'candidate')),
+    contest_id VARCHAR NOT NULL,
+    challenger BIGINT,                                -- none: the lineage as it learns
+    champion BIGINT,                                  -- none: the trivial baseline
+    stage INTEGER NOT NULL CHECK (stage >= 0),        -- the stage its fresh part belongs to
+    verdict VARCHAR NOT NULL CHECK (verdict IN ('pass', 'fail', 'unknown')),
+    windows BIGINT NOT NULL CHECK (windows >= 0),
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    findings JSON NOT NULL,
+    updated_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (trainer, kind)
+);
+
+CREATE TABLE tenant_rules (
+    trainer VARCHAR NOT NULL,
+    tenant_id VARCHAR NOT NULL,
+    rule VARCHAR NOT NULL CHECK (rule IN ('allow', 'deny', 'hold')),
+    rollout_id VARCHAR NOT NULL,                      -- '' = for every rollout
+    reason VARCHAR NOT NULL,
+    actor VARCHAR NOT NULL,
+    "at" TIMESTAMP NOT NULL,
+    PRIMARY KEY (trainer, tenant_id, rule)
+);
+
+CREATE TABLE overrides (
+    override_id VARCHAR PRIMARY KEY,
+    trainer VARCHAR NOT NULL,
+    gate VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    actor VARCHAR NOT NULL,
+    approver VARCHAR,
+    "at" TIMESTAMP NOT NULL,
+    expires_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE signoffs (
+    trainer VARCHAR NOT NULL,
+    item VARCHAR NOT NULL CHECK (item IN ('dashboard', 'runbook')),
+    note VARCHAR NOT NULL,
+    actor VARCHAR NOT NULL,
+    "at" TIMESTAMP NOT NULL,
+    PRIMARY KEY (trainer, item)
+);
+
+CREATE TABLE freezes (
+    trainer VARCHAR PRIMARY KEY,                      -- '' = all trainers
+    reason VARCHAR NOT NULL,
+    actor VARCHAR NOT NULL,
+    "at" TIMESTAMP NOT NULL,
+    until TIMESTAMP                                   -- none: until it is lifted
+);
+
+CREATE TABLE dwells (
+    trainer VARCHAR PRIMARY KEY,
+    shadow_s DOUBLE NOT NULL CHECK (shadow_s >= 0),   -- accumulated time of the lineage in shadow
+    wall TIMESTAMP NOT NULL,                          -- when it was last looked at
+    monotonic_s DOUBLE NOT NULL,
+    era VARCHAR NOT NULL                              -- boot the monotonic seconds belong to
+);
