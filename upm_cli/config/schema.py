@@ -337,8 +337,15 @@ class Settings:
 
     def digest(self) -> str:
         """Return the sha256 over the settings that change what is learned from a given log."""
-        learning = {path: self.value(path) for path, spec in SPECS.items() if spec.learning}
-        return hashlib.sha256(json.dumps(learning, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return _digest({path: self.value(path) for path, spec in SPECS.items() if spec.learning})
+
+    def full_digest(self) -> str:
+        """Return the sha256 over all settings: what decisions were made under."""
+        return _digest(asdict(self))
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 SPECS = specs(Settings)
