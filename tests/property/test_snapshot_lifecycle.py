@@ -86,13 +86,14 @@ class Lifecycle(RuleBasedStateMachine):
         self.trainer = replace(self.trainer, last_version=version, log_position=last + 1, checkpoint_digest=digest)
 
     @precondition(lambda self: self.rows)
-    @rule(data=st.data(), ring=RINGS)
-    def activate(self, data: st.DataObject, ring: Ring) -> None:
+    @rule(data=st.data(), ring=RINGS, share=st.sampled_from([None, 5, 50]))
+    def activate(self, data: st.DataObject, ring: Ring, share: int | None) -> None:
         version = data.draw(st.sampled_from(sorted(self.rows)))
         left = abandoned(self.rows.values(), self.trainer.lineage)
         ancestor = tainted_by(version, self.trainer.lineage, left)
         assert (ancestor is not None) == self.descends_from_bad(version)
-        plan = plan_activation(self.trainer, self.live, self.pins, version, ring, None)
+        share = None if ring is Ring.SHADOW else share
+        plan = plan_activation(self.trainer, self.live, self.pins, version, ring, share)
         candidate = Candidate(
             trainer=self.trainer,
             snapshot=self.rows[version],
@@ -106,10 +107,13 @@ class Lifecycle(RuleBasedStateMachine):
         except RefusedError:
             assert self.rows[version].quarantined or ancestor is not None
             return
-        assert plan.is_done == (ring in self.live and self.live[ring].version == version)
+        same = ring in self.live and self.live[ring].version == version
+        assert plan.is_done == (same and share in (None, self.live[ring].percent))
         if not plan.is_done:
             self.write(activation_changes(plan, self.trainer, self.rows, self.decision()))
             assert ring not in self.pins or self.pins[ring].version == version
+            if ring is Ring.GLOBAL:
+                assert (self.live[ring].rest_version is None) or self.live[ring].percent < 100
 
     @precondition(lambda self: self.rows)
     @rule(has_checkpoint=st.booleans(), ring=RINGS | st.none(), suspect=st.integers(0, 50) | st.none())
@@ -125,9 +129,11 @@ class Lifecycle(RuleBasedStateMachine):
         assert target < plan.from_version
         assert not self.rows[target].quarantined
         assert not self.descends_from_bad(target)
+        served_all = {a.version for a in self.history if a.ring is Ring.GLOBAL and a.percent == 100}
+        percents = {ring: a.percent for ring, a in self.live.items()}
         changes = rollback_changes(
             plan,
-            target,
+            plan.targets[0],
             self.trainer,
             self.rows,
             self.live,
@@ -141,6 +147,10 @@ class Lifecycle(RuleBasedStateMachine):
             assert self.trainer.checkpoint_digest == self.rows[target].checkpoint_digest
             self.stands_on = target
         assert plan.from_version not in {a.version for a in self.live.values()}
+        for where in plan.rings:
+            assert self.live[where].rest_version not in (plan.from_version, target)
+            whole = target in served_all and where is Ring.GLOBAL
+            assert self.live[where].percent == (100 if whole else percents[where])
         again = plan_rollback(self.trainer, list(self.rows.values()), self.live, self.history, ring=plan.rings[0])
         assert again.is_done
 

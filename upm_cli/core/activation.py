@@ -31,6 +31,8 @@ class ActivationPlan:
     lifts_pin: bool
     archives: int | None  # a version that serves nowhere any more
     mode: Mode  # the trainer's mode from then on
+    rest_version: int | None  # what tenants outside a share of ring global get
+    salt: str  # of the draw of tenants; empty: a new one
 
     @property
     def epoch(self) -> int:
@@ -48,11 +50,18 @@ def check_percent(ring: Ring, percent: int | None) -> None:
 
 
 def plan_activation(
-    trainer: Trainer, live: Live, pins: Mapping[Ring, Pin], version: int, ring: Ring, percent: int | None
+    trainer: Trainer,
+    live: Live,
+    pins: Mapping[Ring, Pin],
+    version: int,
+    ring: Ring,
+    percent: int | None,
+    salt: str = "",
 ) -> ActivationPlan:
     """Decide what activating `version` in `ring` changes. Gates are asked elsewhere.
 
-    A pin keeps automatic moves out; a person who names a version lifts it.
+    A pin keeps automatic moves out; a person who names a version lifts it. A version that serves a share of tenants
+    already keeps its draw (`salt`) while the share grows, so that who had it keeps it.
     """
     current = live.get(ring)
     is_done = current is not None and current.version == version and percent in (None, current.percent)
@@ -60,7 +69,8 @@ def plan_activation(
     if percent is None:
         percent = current.percent if current is not None and same_version else _DEFAULT_PERCENT[ring]
     leaving = current.version if current is not None and not same_version else None
-    elsewhere = {a.version for where, a in live.items() if where is not ring}
+    rest = _rest(current, version, percent) if ring is Ring.GLOBAL else None
+    elsewhere = {a.version for where, a in live.items() if where is not ring} | {rest}
     pin = pins.get(ring)
     widest = max([ring, *live], key=_WIDTH.__getitem__)
     return ActivationPlan(
@@ -73,7 +83,18 @@ def plan_activation(
         lifts_pin=not is_done and pin is not None and pin.version != version,
         archives=leaving if leaving not in elsewhere else None,
         mode=max(trainer.mode, _MODE_OF_RING[widest], key=list(Mode).index),
+        rest_version=rest,
+        salt=salt or next((a.salt for a in live.values() if a.version == version and a.salt), ""),
     )
+
+
+def _rest(current: Activation | None, version: int, percent: int) -> int | None:
+    """Return what tenants outside `percent` get when ring global moves from `current` to `version`."""
+    if current is None or percent == 100:
+        return None
+    if current.percent < 100:
+        return current.rest_version
+    return current.previous_version if current.version == version else current.version
 
 
 def check_epoch(expected: int, trainer: Trainer, live: Live, ring: Ring) -> None:
@@ -96,6 +117,7 @@ class Target:
 
     version: int
     because: str
+    served_all: bool = False  # it was live for everybody once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +154,13 @@ def rollback_targets(
         and s.status is not SnapshotStatus.ROLLED_BACK
         and tainted_by(s.version, trainer.lineage, left) is None
     }
+    everywhere = {a.version for a in history if a.ring is Ring.GLOBAL and a.percent == 100}
     targets: dict[int, Target] = {}
     for past in sorted(history, key=lambda a: a.epoch, reverse=True):
         if past.version in sound and _WIDTH[past.ring] >= _WIDTH[ring]:
             because = f"it was live in {past.ring} (epoch {past.epoch})"
-            targets.setdefault(past.version, Target(version=past.version, because=because))
+            found = Target(version=past.version, because=because, served_all=past.version in everywhere)
+            targets.setdefault(past.version, found)
     for version, shot in sorted(sound.items(), reverse=True):
         if suspect_from_seq is None or shot.last_seq < suspect_from_seq:
             because = "it is the newest sound snapshot before the suspect windows"
@@ -181,7 +205,7 @@ def plan_rollback(
     if to is None:
         targets = rollback_targets(trainer, snapshots, history, where, current.version, suspect_from_seq)
     else:
-        targets = (_asked_target(trainer, rows, to, current.version),)
+        targets = (_asked_target(trainer, rows, history, to, current.version),)
     if not targets:
         raise RefusedError(
             f"trainer {trainer.name} has no sound version older than v{current.version} to go back to",
@@ -196,7 +220,9 @@ def plan_rollback(
     )
 
 
-def _asked_target(trainer: Trainer, rows: Mapping[int, Snapshot], to: int, bad: int) -> Target:
+def _asked_target(
+    trainer: Trainer, rows: Mapping[int, Snapshot], history: Sequence[Activation], to: int, bad: int
+) -> Target:
     """Return `to` as the target if it may be one: older than what is live, and not quarantined."""
     if to > bad:
         raise RefusedError(
@@ -210,4 +236,5 @@ def _asked_target(trainer: Trainer, rows: Mapping[int, Snapshot], to: int, bad: 
             hint=f"name another version, or lift it: upm snapshot release {trainer.name} {to} --reason …",
             code="UPM-E057",
         )
-    return Target(version=to, because="it was asked for")
+    served_all = any(a.version == to and a.ring is Ring.GLOBAL and a.percent == 100 for a in history)
+    return Target(version=to, because="it was asked for", served_all=served_all)

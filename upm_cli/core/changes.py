@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from upm_cli.core.activation import ActivationPlan, RollbackPlan
+from upm_cli.core.activation import ActivationPlan, RollbackPlan, Target
 from upm_cli.core.records import Activation, Incident, Pin, Ring, Snapshot, SnapshotStatus, Trainer
 from upm_cli.core.versions import Live
 
@@ -50,6 +50,8 @@ def activation_changes(
         actor=decision.actor,
         reason=decision.reason,
         at_ms=decision.at_ms,
+        rest_version=plan.rest_version,
+        salt=plan.salt or decision.decision_id,
     )
     return Changes(
         trainer=replace(trainer, epoch=plan.epoch, mode=plan.mode, updated_at_ms=decision.at_ms),
@@ -61,7 +63,7 @@ def activation_changes(
 
 def rollback_changes(
     plan: RollbackPlan,
-    to_version: int,
+    target: Target,
     trainer: Trainer,
     rows: Mapping[int, Snapshot],
     live: Live,
@@ -70,13 +72,15 @@ def rollback_changes(
     incident_id: str,
     has_checkpoint: bool,
 ) -> Changes:
-    """Return what going back to `to_version` writes.
+    """Return what going back to `target` writes.
 
-    Every ring that served the bad version serves and is pinned to the good one, each by an epoch of its own; the
+    Every ring that served the bad version serves and is pinned to the good one, each by an epoch of its own; a good
+    version that served everybody once does so again, another one serves no more tenants than the bad one did. The
     bad snapshot is quarantined. With `has_checkpoint` the trainer learns on from the good snapshot's checkpoint and
     skips what it had learned since; without, it keeps what it has and is paused. Its fence is raised in either
     case, so that a running worker's next commit is refused and it starts again from here.
     """
+    to_version = target.version
     good = rows[to_version]
     changed = [replace(good, status=SnapshotStatus.ACTIVATED, activated_at_ms=decision.at_ms)]
     if bad := rows.get(plan.from_version):
@@ -88,6 +92,8 @@ def rollback_changes(
             epoch=plan.expected_epoch + step,
             version=to_version,
             previous_version=plan.from_version,
+            percent=100 if ring is Ring.GLOBAL and target.served_all else live[ring].percent,
+            rest_version=_sound_rest(live[ring], plan.from_version, target),
             kind="rollback",
             decision_id=decision.decision_id,
             actor=decision.actor,
@@ -139,6 +145,13 @@ def rollback_changes(
         pins=pins,
         incident=incident,
     )
+
+
+def _sound_rest(activation: Activation, bad: int, target: Target) -> int | None:
+    """Return what the tenants outside the share get after a rollback of `activation`."""
+    if target.served_all or activation.rest_version in (bad, target.version):
+        return None
+    return activation.rest_version
 
 
 def _put_back(trainer: Trainer, plan: RollbackPlan, good: Snapshot, decision: Decision) -> Trainer:

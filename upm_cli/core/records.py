@@ -182,6 +182,8 @@ class Activation:
     actor: str
     reason: str
     at_ms: int
+    rest_version: int | None = None  # what tenants outside `percent` get (ring global); None: nothing
+    salt: str = ""  # what tenants are drawn into `percent` with; stays while the share of a version grows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

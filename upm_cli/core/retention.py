@@ -45,6 +45,7 @@ def protected_versions(
     for ring, current in live.items():
         reasons.append((current.version, f"active in {ring}"))
         reasons.append((current.previous_version, f"active in {ring} before"))
+        reasons.append((current.rest_version, f"what the other tenants of {ring} get"))
         targets = rollback_targets(trainer, snapshots, history, ring, current.version)
         reasons += [(target.version, f"rollback target of {ring}") for target in targets[:_SPARE_TARGETS]]
     reasons += [(s.version, "the trainer learns on from it") for s in snapshots if _is_base(s, trainer)]

@@ -121,7 +121,7 @@ class _Way:
         view = seen.view
         return rollback_changes(
             seen.plan,
-            self.target.version,
+            self.target,
             view.trainer,
             view.rows,
             view.live,

@@ -1,5 +1,10 @@
 -- Rollouts, what they are decided from, and what people have said about them.
 
+-- What tenants outside the share of a global activation get; none: nothing.
+ALTER TABLE activations ADD COLUMN rest_version BIGINT;
+-- What tenants are drawn into the share with; stays the same while the share of a version grows.
+ALTER TABLE activations ADD COLUMN salt VARCHAR DEFAULT '';
+
 CREATE TABLE rollouts (
     rollout_id VARCHAR PRIMARY KEY,
     trainer VARCHAR NOT NULL,

@@ -9,7 +9,8 @@ SELECT * FROM activations WHERE trainer = $trainer ORDER BY epoch, ring;
 
 -- name: insert
 INSERT INTO activations (
-    trainer, ring, epoch, version, previous_version, percent, kind, decision_id, actor, reason, "at"
+    trainer, ring, epoch, version, previous_version, percent, kind, decision_id, actor, reason, "at", rest_version, salt
 ) VALUES (
-    $trainer, $ring, $epoch, $version, $previous_version, $percent, $kind, $decision_id, $actor, $reason, $at
+    $trainer, $ring, $epoch, $version, $previous_version, $percent, $kind, $decision_id, $actor, $reason, $at,
+    $rest_version, $salt
 );
