@@ -1,7 +1,8 @@
 """Values ↔ plain JSON: what goes on the record, and back into the values that a pure function takes.
 
 Plain is: null, booleans, numbers, strings, lists, and mappings with string keys. A dataclass is a mapping of its
-fields, an enum its value, a tuple a list. Numbers that are not finite have no place on the record.
+fields, an enum its value, a tuple a list. A number that is not finite is one of the words nan, inf and -inf: that it
+was not finite belongs on the record, and it is read back as that number.
 """
 
 import json
@@ -21,15 +22,15 @@ T = TypeVar("T")
 def to_plain(value: Any, at: str = "value") -> Any:
     """Return `value` in plain JSON values; `at` names it in errors.
 
-    Keys of mappings become text, sets sorted lists, NumPy scalars numbers. Raises InvalidError for a number that is
-    not finite, TypeError for what has no plain form.
+    Keys of mappings become text, sets sorted lists, NumPy scalars numbers. Raises TypeError for what has no plain
+    form.
     """
     if isinstance(value, Enum):
         return to_plain(value.value, at)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return _finite(float(value), at)
+        return float(value) if math.isfinite(value) else str(float(value))
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name), f"{at}.{field.name}") for field in fields(value)}
     if isinstance(value, Mapping):
@@ -43,20 +44,9 @@ def to_plain(value: Any, at: str = "value") -> Any:
     raise TypeError(f"{at}: {type(value).__name__} has no plain form")
 
 
-def _finite(value: float, at: str) -> float:
-    if not math.isfinite(value):
-        raise InvalidError(
-            f"{at} is {value}, which can't be put on the record",
-            hint="a number that is not finite is no evidence: nothing was decided and nothing changed",
-            code="UPM-E039",
-            context={"at": at},
-        )
-    return value
-
-
-def canonical(plain: Any) -> str:
-    """Return plain values as canonical JSON: sorted keys, no spaces, no NaN; equal text is an equal value."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def canonical(value: Any) -> str:
+    """Return a value as canonical JSON: sorted keys, no spaces, no NaN; equal text is an equal value."""
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def from_plain(kind: type[T], plain: Mapping[str, Any]) -> T:
@@ -95,6 +85,8 @@ def _restored(hint: Any, value: Any) -> Any:
         return {_key(parts[0], key): _restored(parts[1], one) for key, one in value.items()}
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return tuple(_restored(parts[0], one) for one in value)
+    if hint in (bool, int, str) and type(value) is not hint:
+        raise TypeError(f"{value!r} is no {hint.__name__}")
     return float(value) if hint is float else value
 
 
