@@ -1,0 +1,98 @@
+"""The seed's rule with its uncertainty: how sure is it that the share of bad scores is over the limit?
+
+P95 >= threshold means that at least n - floor(0.95 n) of n scores reach the threshold. That is a count, so the share
+behind it has an exact interval (Clopper & Pearson 1934). The interval is for independent scores and one look; many
+looks at many windows need a detector with a stated run length (`detectors.ESR`).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from upm_cli.core.quantile import p95_rank
+
+LIMIT = 0.05  # share of scores that may reach the threshold: the complement of the P95
+_TINY = 1e-300
+
+
+class ExceedVerdict(StrEnum):
+    """What a window's count of bad scores says."""
+
+    OK = "ok"
+    BREACH = "breach"  # over the limit, and the lower bound of the share is over it too
+    BREACH_UNSURE = "breach_unsure"  # over the limit, within what chance does
+    INSUFFICIENT = "insufficient"  # too few scores to say anything; never counts as ok
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exceedance:
+    """A count of scores that reached the threshold, its share's bounds, and the verdict."""
+
+    verdict: ExceedVerdict
+    hits: int
+    n: int
+    low: float  # each bound holds with probability 1 - alpha
+    high: float
+
+
+def judge_exceedance(hits: int, n: int, *, min_samples: int = 1000, alpha: float = 0.01) -> Exceedance:
+    """Judge `hits` of `n` scores at or over the threshold by the seed's rule, and say how sure that is."""
+    low, high = exceed_bounds(hits, n, alpha)
+    if n < max(1, min_samples):
+        verdict = ExceedVerdict.INSUFFICIENT
+    elif hits < n - p95_rank(n):
+        verdict = ExceedVerdict.OK
+    else:
+        verdict = ExceedVerdict.BREACH if low > LIMIT else ExceedVerdict.BREACH_UNSURE
+    return Exceedance(verdict=verdict, hits=hits, n=n, low=low, high=high)
+
+
+def exceed_bounds(hits: int, n: int, alpha: float) -> tuple[float, float]:
+    """Return the Clopper-Pearson lower and upper bounds of a share, each at level 1 - alpha; (0, 1) when n is 0."""
+    if not 0 <= hits <= n or not 0 < alpha < 1:
+        raise ValueError(f"{hits} of {n} at alpha {alpha} is no sample")
+    low = 0.0 if hits == 0 else _root(lambda p: incomplete_beta(hits, n - hits + 1, p) - alpha)
+    high = 1.0 if hits == n else _root(lambda p: incomplete_beta(hits + 1, n - hits, p) - (1 - alpha))
+    return low, high
+
+
+def _root(f: Callable[[float], float]) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if f(middle) < 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b); P(Binomial(n, p) >= k) is I_p(k, n - k + 1).
+
+    Continued fraction of DLMF 8.17.22, evaluated by Lentz's method.
+    """
+    if x <= 0 or x >= 1:
+        return 0.0 if x <= 0 else 1.0
+    if x > (a + 1) / (a + b + 2):
+        return 1.0 - incomplete_beta(b, a, 1 - x)
+    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    c, d = 1.0, 1.0 / _away(1 - (a + b) * x / (a + 1))
+    value = d
+    for m in range(1, 100_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        step = 1.0
+        for term in (even, odd):
+            d = 1.0 / _away(1 + term * d)
+            c = _away(1 + term / c)
+            step *= c * d
+            value *= c * d
+        if abs(step - 1) < 1e-15:
+            break
+    return min(1.0, math.exp(front) * value / a)
+
+
+def _away(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
