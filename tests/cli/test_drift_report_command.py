@@ -62,6 +62,7 @@ def make_table(seq: int, hour: int, scores: Sequence[float], tenants: Sequence[s
         score=np.array(scores, np.float32),
         brier=nothing,
         base_brier=nothing,
+        base_score=nothing,
     )
 
 

@@ -35,6 +35,7 @@ def table(rows: list[Row], first_seq: int = 0) -> Comparisons:
         score=np.array([row.score for row in rows], np.float32),
         brier=np.array([row.brier for row in rows], np.float32),
         base_brier=np.array([row.base for row in rows], np.float32),
+        base_score=np.full(len(rows), np.nan, np.float32),
     )
 
 

@@ -68,6 +68,7 @@ def make_table(first_seq: int, hour: float, scores: list[float], tenant: str = "
         score=np.array(scores, np.float32),
         brier=nothing,
         base_brier=nothing,
+        base_score=nothing,
     )
 
 

@@ -183,6 +183,7 @@ def comparisons(*seqs: int) -> Comparisons:
         tenant=Strings.of(["", "acme"] * n).slice(0, n), prediction=np.linspace(0, 1, n, dtype=np.float32),
         truth=np.where(np.arange(n) % 2, np.nan, 1.0), score=np.full(n, np.nan, np.float32),
         brier=np.full(n, 0.25, np.float32), base_brier=np.zeros(n, np.float32),
+        base_score=np.full(n, 0.5, np.float32),
     )  # fmt: skip
 
 
@@ -288,6 +289,24 @@ def test_comparisons_and_rejects_are_merged_too(store: Store) -> None:
     (other,) = compaction.compact(store, "dead", "main")
     assert log.read_comparisons(store.home, one).seq.tolist() == [s for n in range(8) for s in (10 * n, 10 * n + 3)]
     assert rejects.read(store.home, other) == [{"n": n} for n in range(8)]
+
+
+def test_comparisons_from_before_there_was_a_baseline_are_read_and_merged_with_newer_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as old:
+        whole = log.comparisons_table
+        old.setattr(log, "comparisons_table", lambda table: whole(table).drop_columns(["base_score"]))
+        made = [log.write_comparisons(store.home, "main", comparisons(n), 0) for n in range(4)]
+    assert np.isnan(log.read_comparisons(store.home, made[0]).base_score).all()
+    made += [log.write_comparisons(store.home, "main", comparisons(n), 0) for n in range(4, 8)]
+    with store.write() as tx:
+        for segment in made:
+            segments.add(tx, segment)
+    (merged,) = compaction.compact(store, "comparisons", "main")
+    found = log.read_comparisons(store.home, merged)
+    np.testing.assert_array_equal(found.base_score, np.array([np.nan] * 4 + [0.5] * 4, np.float32))
+    assert found.seq.tolist() == list(range(8))
 
 
 sizes = st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=30)

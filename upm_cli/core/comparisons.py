@@ -17,7 +17,10 @@ class Comparisons:
     `prediction` (n,) float32: value, probability of the positive class, or probability given to the true class
     (multiclass); NaN for structured · `truth` (n,) float64: number, 0/1, class number; NaN for structured ·
     `score` (n,) float32 seed drift score, NaN when it could not be made · `brier`, `base_brier` (n,) float32: squared
-    error of the class probabilities of the model and of the base rate known before the window; NaN without classes.
+    error of the class probabilities of the model and of the base rate known before the window; NaN without classes ·
+    `base_score` (n,) float32 seed drift score of the trivial baseline: of the base rate (binary), of the most frequent
+    class (multiclass), or of the mean of the labels before the window; NaN where there were none, and in comparisons
+    that were written before there was a baseline.
     """
 
     seq: I64Array
@@ -29,6 +32,7 @@ class Comparisons:
     score: F32Array
     brier: F32Array
     base_brier: F32Array
+    base_score: F32Array
 
     def __len__(self) -> int:
         return self.seq.size
@@ -37,7 +41,7 @@ class Comparisons:
     def empty(cls) -> Self:
         none = np.zeros(0, np.float32)
         nothing = np.zeros(0, np.int64)
-        return cls(nothing, nothing, Strings.empty(0), Strings.empty(0), none, np.zeros(0), none, none, none)
+        return cls(nothing, nothing, Strings.empty(0), Strings.empty(0), none, np.zeros(0), none, none, none, none)
 
     def slice(self, start: int, stop: int) -> Self:
         """Return rows `start` to `stop`, sharing memory where possible."""

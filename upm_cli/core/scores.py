@@ -97,3 +97,20 @@ def base_rate_probabilities(counts: F64Array, truth: I64Array, known: int = 0) -
     seen += np.pad(counts, (0, k - counts.size))
     before = np.where(np.arange(k) < classes[:, None], seen[:-1] + 1.0, 0.0)
     return before / before.sum(axis=1, keepdims=True), seen[-1].copy()
+
+
+def running_means(counts: F64Array, totals: F64Array, targets: npt.NDArray[Any]) -> tuple[F64Array, F64Array, F64Array]:
+    """Return the mean of the numbers before each row, and the counts and sums after the last.
+
+    `counts`, `totals` (k,) of the numbers seen before, both empty at first; `targets` (n, k), NaN where there is no
+    number. The means (n, k) are NaN where nothing came before. Added one row after the other: cutting changes nothing.
+    """
+    k = targets.shape[1]
+    if counts.size != k:
+        counts, totals = np.zeros(k), np.zeros(k)
+    present = ~np.isnan(targets)
+    numbers = np.where(present, targets, 0.0).astype(np.float64)
+    every = np.cumsum(np.vstack([counts, present]), axis=0)
+    sums = np.cumsum(np.vstack([totals, numbers]), axis=0)
+    before = every[:-1]
+    return np.where(before > 0, sums[:-1] / np.maximum(before, 1), np.nan), every[-1].copy(), sums[-1].copy()

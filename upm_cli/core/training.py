@@ -155,7 +155,7 @@ class Fold:
         """Return everything needed to go on besides the tally: arrays by name, and the rest as plain values."""
         arrays = {f"learner.{name}": value for name, value in self.learner.arrays().items()}
         arrays |= {f"metrics.{name}": value for name, value in self.metrics.arrays().items()}
-        arrays["counts"] = self.comparer.counts
+        arrays |= {"counts": self.comparer.counts, "totals": self.comparer.totals}
         meta = {"learner": self.learner.meta(), "labels": self.codec.meta(), "metrics": self.metrics.meta()}
         return arrays, meta
 
@@ -173,8 +173,15 @@ class Fold:
             restore(meta["learner"], part("learner.")),
             LabelCodec.from_meta(meta["labels"]),
             Metrics.from_parts(part("metrics."), meta["metrics"]),
-            Comparer(arrays["counts"].astype(np.float64)),
+            _comparer(arrays),
         )
+
+
+def _comparer(arrays: Mapping[str, npt.NDArray[Any]]) -> Comparer:
+    """Return the comparer of a checkpoint; one from before there were means of numbers counts those anew."""
+    if "totals" in arrays:
+        return Comparer(arrays["counts"].astype(np.float64), arrays["totals"].astype(np.float64))
+    return Comparer(arrays["counts"].astype(np.float64))
 
 
 def _stretches(rows: WindowBatch) -> Iterator[tuple[int, int]]:

@@ -88,7 +88,8 @@ def _joined(home: Path, run: Sequence[Segment]) -> bytes | memoryview:
     if run[0].path.endswith(".jsonl"):
         return b"".join(segmentfiles.read(home, segment) for segment in run)
     tables = [log.read_table(home, segment) for segment in run]
-    return arrow.encode(pa.concat_tables(tables).unify_dictionaries().combine_chunks(), packed=True)
+    joined = pa.concat_tables(tables, promote_options="default")  # a column that older ones lack is null there
+    return arrow.encode(joined.unify_dictionaries().combine_chunks(), packed=True)
 
 
 def _files(folder: Path) -> list[Path]:

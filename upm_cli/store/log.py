@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.records import Segment
-from upm_cli.core.window import Csr, Strings, U32Array, WindowBatch
+from upm_cli.core.window import Csr, F32Array, Strings, U32Array, WindowBatch
 from upm_cli.store import arrow, segmentfiles, segments
 from upm_cli.store.layout import COMPARISONS, LOG
 from upm_cli.store.session import Store
@@ -61,6 +61,7 @@ def comparisons_table(comparisons: Comparisons) -> pa.Table:
             "score": arrow.plain(comparisons.score, pa.float32()),
             "brier": arrow.plain(comparisons.brier, pa.float32()),
             "base_brier": arrow.plain(comparisons.base_brier, pa.float32()),
+            "base_score": arrow.plain(comparisons.base_score, pa.float32()),
         }
     )
 
@@ -161,7 +162,19 @@ def read_comparisons(home: Path, segment: Segment) -> Comparisons:
         score=arrow.to_numbers(arrow.column(table, "score"), np.float32),
         brier=arrow.to_numbers(arrow.column(table, "brier"), np.float32),
         base_brier=arrow.to_numbers(arrow.column(table, "base_brier"), np.float32),
+        base_score=_base_score(table),
     )
+
+
+def _base_score(table: pa.Table) -> F32Array:
+    """Return what the baseline scored; NaN in a segment, or a part of one, from before that was kept."""
+    if "base_score" not in table.column_names:
+        return np.full(table.num_rows, np.nan, np.float32)
+    column = arrow.column(table, "base_score")
+    values = arrow.to_numbers(column, np.float32)
+    if not column.null_count:
+        return values
+    return np.where(column.is_null().to_numpy(zero_copy_only=False), np.float32(np.nan), values)
 
 
 def read_table(home: Path, segment: Segment) -> pa.Table:
