@@ -1,0 +1,335 @@
+"""One look at a rollout: count the time, believe the rings, protect the tenants, then maybe go one step on.
+
+In this order, and each part may end the look. Only `_go_on` exposes more, and only when every gate allows it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from upm_cli.core.exposure import admit, exposed
+from upm_cli.core.gates import GateResult
+from upm_cli.core.records import Ring
+from upm_cli.core.rollout_clock import elapsed
+from upm_cli.core.rollout_decisions import (
+    Abort,
+    Activate,
+    Admit,
+    Decision,
+    Found,
+    Hold,
+    HoldTenant,
+    NoteUnknown,
+    Pause,
+    Promote,
+    Rollback,
+    Step,
+)
+from upm_cli.core.rollout_gates import has_failed, step_gates
+from upm_cli.core.rollout_policy import RolloutPolicy
+from upm_cli.core.rollout_state import Observation, Phase, RolloutState, Served, exposure_of
+
+_Outcome = tuple[RolloutState, list[Decision], bool]  # the last: the look ends here
+
+
+def tick(
+    state: RolloutState, observation: Observation, policy: RolloutPolicy, *, by: str = "", reason: str = ""
+) -> Step:
+    """Look once. `by`: the person who asks for the next step now (empty: automatic)."""
+    state, decisions, credit = pass_time(state, observation, policy)
+    for part in (believe_rings, protect):
+        state, found, is_over = part(state, observation, policy)
+        decisions += found
+        if is_over:
+            return Step(state=state, decisions=tuple(decisions))
+    if state.phase is Phase.PROGRESSING:
+        state, found = _proceed(state, observation, policy, credit, by, reason)
+        decisions += found
+    elif not state.has_ended:
+        decisions.append(_resting(state))
+    return Step(state=state, decisions=tuple(decisions))
+
+
+def pass_time(
+    state: RolloutState, observation: Observation, policy: RolloutPolicy
+) -> tuple[RolloutState, list[Decision], int]:
+    """Add the time since the last look to what the stage was held, while it progresses; returns it too."""
+    credit, jump = elapsed(state.last, observation.instant, policy.max_gap_ms)
+    counted = credit if state.phase is Phase.PROGRESSING else 0
+    state = replace(
+        state,
+        held_ms=state.held_ms + counted,
+        last=observation.instant,
+        updated_at_ms=observation.instant.wall_ms,
+    )
+    return state, [jump] if jump and not state.has_ended else [], counted
+
+
+def believe_rings(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> _Outcome:
+    """Bring the state in line with what the rings serve; end the rollout where somebody else moved them."""
+    now = rings_of(observation)
+    if now == dict(state.seen):
+        if state.is_undoing:
+            return state, [_rollback_again(state, observation)], True
+        if state.is_moving:
+            said = f"{policy.stages[state.stage].name} never reached the rings"
+            return _step_back(state, observation, policy), [Found(what="not_done", detail=said)], True
+        return replace(state, epoch=observation.epoch), [], False
+    if state.phase not in (Phase.PROGRESSING, Phase.PAUSED):
+        return replace(state, seen=now, epoch=observation.epoch, is_undoing=False), [], state.has_ended
+    if state.is_moving and _is_at(state, now, policy, state.stage) and _newest(now) == state.epoch + 1:
+        return replace(state, seen=now, epoch=observation.epoch, is_moving=False), [], False
+    if not state.is_moving and _is_own_next(state, now, policy):
+        return _adopt(state, observation, policy)
+    if state.stage == 0 and not state.is_moving:
+        return _new_champion(state, observation)
+    return _overtaken(state, observation)
+
+
+def rings_of(observation: Observation) -> dict[Ring, Served]:
+    """Return what the rings that reach tenants serve."""
+    return {ring: each for ring, each in observation.live.items() if ring is not Ring.SHADOW}
+
+
+def _newest(rings: dict[Ring, Served]) -> int:
+    return max((each.epoch for each in rings.values()), default=-1)
+
+
+def _is_at(state: RolloutState, now: dict[Ring, Served], policy: RolloutPolicy, stage: int) -> bool:
+    """Say whether the rings differ from those last seen by exactly the move into `stage`."""
+    target = policy.stages[stage]
+    changed = {ring for ring in now.keys() | state.seen.keys() if now.get(ring) != state.seen.get(ring)}
+    if changed != {target.ring} or target.ring not in now:
+        return False
+    ring = now[target.ring]
+    return ring.percent == target.percent and state.version in (None, ring.version)
+
+
+def _is_own_next(state: RolloutState, now: dict[Ring, Served], policy: RolloutPolicy) -> bool:
+    """Say whether the rings are one step ahead by this rollout's own doing, and the state was not kept."""
+    if state.stage >= policy.last_stage or not _is_at(state, now, policy, state.stage + 1):
+        return False
+    return now[policy.stages[state.stage + 1].ring].rollout_id == state.rollout_id
+
+
+def _enter(state: RolloutState, observation: Observation, policy: RolloutPolicy, version: int) -> RolloutState:
+    """Return the state at the beginning of the next stage: time, evidence and waiting start anew."""
+    return replace(
+        state,
+        stage=state.stage + 1,
+        percent=policy.stages[state.stage + 1].percent,
+        version=version,
+        left_held_ms=state.held_ms,
+        held_ms=0,
+        unknown_ms=0,
+        since_seq=observation.position,
+        epoch=observation.epoch,
+        holding="",
+        stage_at_ms=observation.instant.wall_ms,
+    )
+
+
+def _adopt(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> _Outcome:
+    target = policy.stages[state.stage + 1]
+    entered = _enter(state, observation, policy, observation.live[target.ring].version)
+    said = f"{target.name} is in the rings already"
+    return replace(entered, seen=rings_of(observation)), [Found(what="done", detail=said)], True
+
+
+def _step_back(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> RolloutState:
+    """Return the state at the stage it never left; evidence is gathered afresh."""
+    before = state.stage - 1
+    return replace(
+        state,
+        stage=before,
+        percent=policy.stages[before].percent,
+        version=state.version if before else None,
+        held_ms=state.left_held_ms,
+        left_held_ms=0,
+        since_seq=observation.position,
+        epoch=observation.epoch,
+        is_moving=False,
+        holding="",
+    )
+
+
+def _new_champion(state: RolloutState, observation: Observation) -> _Outcome:
+    """In shadow nothing of the rollout is exposed: others may move the rings, and the contest begins anew."""
+    now = rings_of(observation)
+    champion = now[Ring.GLOBAL].version if Ring.GLOBAL in now else None
+    state = replace(state, seen=now, epoch=observation.epoch)
+    if champion == state.champion:
+        return state, [], False
+    said = f"v{champion} is live in ring global now" if champion else "nothing is live in ring global any more"
+    state = replace(state, champion=champion, since_seq=observation.position, unknown_ms=0)
+    return state, [Found(what="champion", detail=said)], False
+
+
+def _overtaken(state: RolloutState, observation: Observation) -> _Outcome:
+    now = rings_of(observation)
+    shows = ", ".join(f"{ring} v{each.version} {each.percent} %" for ring, each in sorted(now.items())) or "nothing"
+    said = f"somebody else moved the rings (now: {shows}): what a person does counts"
+    state = replace(
+        state,
+        phase=Phase.ABORTED,
+        cause="overtaken",
+        by="",
+        reason=said,
+        seen=now,
+        epoch=observation.epoch,
+        is_moving=False,
+    )
+    return state, [Abort(cause="overtaken", actor="", reason=said)], True
+
+
+def protect(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> _Outcome:
+    """Hold harmed tenants back, and stop when the candidate does harm or is quarantined; also while paused."""
+    if state.phase not in (Phase.PROGRESSING, Phase.PAUSED):
+        return state, [], False
+    newly = sorted(observation.harmed - state.held_tenants)
+    decisions: list[Decision] = [HoldTenant(tenant=tenant) for tenant in newly]
+    before = exposed(observation.tenants | state.held_tenants, replace(exposure_of(state, policy), held=frozenset()))
+    state = replace(state, held_tenants=state.held_tenants | frozenset(newly))
+    why = _harm(state, observation, policy, before)
+    if why and not state.is_harmed:
+        state, found = _react(replace(state, is_harmed=True), observation, policy.on_harm, "harm", why)
+        return state, decisions + found, True
+    is_told = policy.on_quarantine == "pause" and state.cause == "quarantine"
+    if observation.quarantined and state.stage > 0 and policy.on_quarantine != "ignore" and not is_told:
+        said = f"candidate v{state.version} is quarantined"
+        state, found = _react(state, observation, policy.on_quarantine, "quarantine", said)
+        return state, decisions + found, True
+    return state, decisions, False
+
+
+def _harm(state: RolloutState, observation: Observation, policy: RolloutPolicy, before: frozenset[str]) -> str:
+    """Return why the candidate counts as harmful, or nothing. `before`: who was exposed, were nobody held back."""
+    if has_failed(state, observation) and observation.evidence is not None:
+        said = f": {observation.evidence.detail}" if observation.evidence.detail else ""
+        return f"worse than the champion after {observation.evidence.n:,} windows{said}"
+    among = before if state.stage > 0 else observation.tenants
+    held = len(state.held_tenants & among)
+    if among and held > policy.max_held_share * len(among):
+        return f"{held} of {len(among)} tenants were harmed, more than {policy.max_held_share:.0%}"
+    return ""
+
+
+def _react(
+    state: RolloutState, observation: Observation, how: str, cause: str, why: str
+) -> tuple[RolloutState, list[Decision]]:
+    """Turn back, or pause where that is asked for or nothing is exposed yet."""
+    state = replace(state, cause=cause, by="", reason=why)
+    if how == "pause" or state.stage == 0:
+        return replace(state, phase=Phase.PAUSED, holding=""), [Pause(cause=cause, actor="", reason=why)]
+    back = rollback_of(state, observation, cause, why, is_bad=True)
+    return replace(state, phase=Phase.DEGRADED, is_undoing=bool(back)), back
+
+
+def rollback_of(state: RolloutState, observation: Observation, cause: str, why: str, *, is_bad: bool) -> list[Decision]:
+    """Return the way back of a candidate that is in the rings; nothing where it is in none."""
+    rings = tuple(ring for ring, each in sorted(observation.live.items()) if each.version == state.version)
+    rings = tuple(ring for ring in rings if ring is not Ring.SHADOW)
+    if state.version is None or not rings:
+        return []
+    return [
+        Rollback(
+            version=state.version,
+            to=state.champion,
+            rings=rings,
+            expected_epoch=observation.epoch,
+            cause=cause,
+            reason=why,
+            is_bad=is_bad,
+        )
+    ]
+
+
+def _rollback_again(state: RolloutState, observation: Observation) -> Decision:
+    back = rollback_of(state, observation, state.cause, state.reason, is_bad=state.cause != "operator")
+    assert isinstance(back[0], Rollback)
+    return replace(back[0], is_again=True)
+
+
+def _resting(state: RolloutState) -> Hold:
+    is_new = state.phase is Phase.PENDING
+    gate = GateResult(
+        gate="start" if is_new else "paused",
+        allowed=False,
+        detail="the rollout has not started"
+        if is_new
+        else f"paused ({state.cause}): {state.reason or 'no reason given'}",
+        satisfy=f"upm rollout {'start' if is_new else 'resume'} {state.trainer}",
+    )
+    return Hold(gates=(gate,), is_news=False)
+
+
+def _proceed(
+    state: RolloutState, observation: Observation, policy: RolloutPolicy, credit: int, by: str, reason: str
+) -> tuple[RolloutState, list[Decision]]:
+    gates = step_gates(state, observation, policy, by=by)
+    blocking = tuple(each for each in gates if not each.allowed)
+    state, decisions = _admit(state, observation, policy)
+    if not blocking:
+        state, found = _go_on(state, observation, policy, gates, by, reason)
+    else:
+        state, found = _wait(state, policy, blocking, credit)
+    return state, decisions + found
+
+
+def _admit(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> tuple[RolloutState, list[Decision]]:
+    """Let tenants in early while fewer than `min_tenants` are exposed."""
+    new = admit(observation.tenants, exposure_of(state, policy)) if not observation.quarantined else frozenset()
+    if not new:
+        return state, []
+    return replace(state, admitted=state.admitted | new), [Admit(tenants=tuple(sorted(new)))]
+
+
+def _go_on(
+    state: RolloutState,
+    observation: Observation,
+    policy: RolloutPolicy,
+    gates: tuple[GateResult, ...],
+    by: str,
+    reason: str,
+) -> tuple[RolloutState, list[Decision]]:
+    """Take the next step: one stage, or the end."""
+    if state.stage == policy.last_stage:
+        assert state.version is not None
+        done = Promote(version=state.version, actor=by, reason=reason, gates=gates)
+        return replace(state, phase=Phase.PROMOTED, cause="watched", by=by, reason=reason, holding=""), [done]
+    version = state.version if state.version is not None else observation.candidate
+    assert version is not None
+    entered = replace(_enter(state, observation, policy, version), is_moving=True)
+    target = policy.stages[entered.stage]
+    step = Activate(
+        ring=target.ring,
+        percent=target.percent,
+        version=version,
+        expected_epoch=observation.epoch,
+        stage=entered.stage,
+        actor=by,
+        reason=reason,
+        gates=gates,
+    )
+    return entered, [step]
+
+
+def _wait(
+    state: RolloutState, policy: RolloutPolicy, blocking: Sequence[GateResult], credit: int
+) -> tuple[RolloutState, list[Decision]]:
+    """Hold; a step that is due but for its evidence waits for the deadline, then pauses."""
+    names = {each.gate for each in blocking}
+    holding = ",".join(sorted(names))
+    is_news = holding != state.holding
+    decisions: list[Decision] = []
+    is_due = "evidence" in names and not names & {"hold", "stages"}
+    unknown = state.unknown_ms + credit if is_due else state.unknown_ms if "evidence" in names else 0
+    state = replace(state, holding=holding, unknown_ms=unknown)
+    if is_due:
+        detail = next(each.detail for each in blocking if each.gate == "evidence")
+        if unknown >= policy.unknown_deadline_ms:
+            why = f"no verdict in time: {detail}"
+            state = replace(state, phase=Phase.PAUSED, cause="unknown", by="", reason=why, holding="")
+            return state, [Pause(cause="unknown", actor="", reason=why)]
+        if is_news:
+            decisions.append(NoteUnknown(detail=detail, unknown_ms=unknown, deadline_ms=policy.unknown_deadline_ms))
+    return state, [Hold(gates=tuple(blocking), is_news=is_news), *decisions]
