@@ -500,10 +500,10 @@ def test_releasing_the_rolled_back_version_opens_the_way_for_its_descendants(wor
     rolled_back_world(world)
     world.rollback()
     with pytest.raises(UsageError, match="needs a reason"):
-        keeping.release(world.store, "main", "3", actor="ada", reason="")
-    row, changed = keeping.release(world.store, "main", "3", actor="ada", reason="wrong alarm")
+        keeping.release(world.store, world.clock, "main", "3", actor="ada", reason="")
+    row, changed = keeping.release(world.store, world.clock, "main", "3", actor="ada", reason="wrong alarm")
     assert (row.quarantined, row.status, changed) == (False, SnapshotStatus.ARCHIVED, True)
-    assert keeping.release(world.store, "main", "3", actor="ada", reason="again")[1] is False
+    assert keeping.release(world.store, world.clock, "main", "3", actor="ada", reason="again")[1] is False
     assert world.activate("4").activation.version == 4
 
 

@@ -109,7 +109,7 @@ def test_b_rolls_back_and_writes_what_the_command_line_writes(bench: Any, tmp_pa
     by_key = bench.record()[-1]
 
     bench.folder, bench.store = twin, Store(twin / ".upm", bench.clock)
-    bench.cli("rollback", "main", "--yes")
+    bench.cli("rollback", "main", "--to", "2", "--ring", "global", "--yes")
     by_command = bench.record()[-1]
     assert by_key[:2] == by_command[:2] == ("snapshot.rollback", "main@4")
     assert {k: v for k, v in by_key[3].items() if k not in VOLATILE} == {

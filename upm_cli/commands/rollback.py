@@ -1,4 +1,4 @@
-"""`upm rollback`: go back to the last known good version. It reads no settings: a broken upm.yaml can't stop it."""
+"""`upm rollback`: go back to the last known good version. It needs no settings: a broken upm.yaml can't stop it."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +10,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import emit
 from upm_cli.commands._versions import parse_ring
+from upm_cli.errors import UpmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,25 @@ def _store(ctx: Context) -> "Iterator[Store]":
 def _ready(ctx: Context, store: "Store", name: str, to: str | None, ring: "Ring | None") -> "Callable[..., RolledBack]":
     from upm_cli.ops.rollback import rollback as go_back
 
-    return partial(go_back, store, ctx.clock, name, to=to, ring=ring, actor=ctx.actor, reason=ctx.change.reason)
+    return partial(
+        go_back,
+        store,
+        ctx.clock,
+        name,
+        to=to,
+        ring=ring,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        config_digest=_config_digest(ctx),
+    )
+
+
+def _config_digest(ctx: Context) -> str | None:
+    """Return the digest of the settings for the record; None when they can't be read: that keeps nobody back."""
+    try:
+        return ctx.settings.full_digest() if ctx.config_path.is_file() else None
+    except UpmError:
+        return None
 
 
 def _route(done: "RolledBack") -> str:

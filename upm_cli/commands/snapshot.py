@@ -206,7 +206,14 @@ def release(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None
 
     name, word = trainer_and_version(ctx, trainer, version)
     row, changed = keeping.release(
-        ctx.store, name, word, actor=ctx.actor, reason=ctx.change.reason, dry_run=ctx.change.dry_run
+        ctx.store,
+        ctx.clock,
+        name,
+        word,
+        actor=ctx.actor,
+        reason=ctx.change.reason,
+        config_digest=ctx.settings.full_digest(),
+        dry_run=ctx.change.dry_run,
     )
     _emit_changed(ctx, row, changed, {"quarantined": False}, f"v{row.version} of {name}", "not quarantined")
 
@@ -276,6 +283,7 @@ def gc(
         policy,
         actor=ctx.actor,
         reason=ctx.change.reason,
+        config_digest=ctx.settings.full_digest(),
         dry_run=ctx.change.dry_run,
     )
     rows = [

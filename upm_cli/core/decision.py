@@ -18,6 +18,10 @@ Recompute = Callable[[Mapping[str, Any]], Any]
 # kind of decision → module and function that takes its inputs and gives its outcome, imported when it is needed.
 # A kind that ends with a dot stands for all that begin with it.
 RECOMPUTE: Final[Mapping[str, tuple[str, str]]] = {
+    "snapshot.rollback": ("upm_cli.core.recorded", "recompute_rollback"),
+    "snapshot.release": ("upm_cli.core.recorded", "recompute_release"),
+    "snapshot.gc": ("upm_cli.core.recorded", "recompute_gc"),
+    "drift.quarantine": ("upm_cli.core.drift_decision", "recompute_quarantine"),
     "rollout.": ("upm_cli.core.rollout", "recompute"),
 }
 

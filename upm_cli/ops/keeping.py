@@ -6,18 +6,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.changes import released
+from upm_cli.core.decision import DecisionRecord
+from upm_cli.core.recorded import gc_inputs, gc_outcome, release_inputs, release_outcome
 from upm_cli.core.records import Snapshot
 from upm_cli.core.retention import RetentionPolicy, plan_retention, protected_versions
 from upm_cli.core.snapshot import canonical_json
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.ops import snapshots as snapshot_ops
+from upm_cli.ops.record import record
 from upm_cli.store import activations, blobs, collect, fsio, pins, snapshots, trainers
 
 if TYPE_CHECKING:
-    from upm_cli.store.session import Reader, Store
+    from upm_cli.store.session import Reader, Store, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,15 @@ def set_pinned(
 
 
 def release(
-    store: "Store", name: str, word: str, *, actor: str, reason: str, dry_run: bool = False
+    store: "Store",
+    clock: Clock,
+    name: str,
+    word: str,
+    *,
+    actor: str,
+    reason: str,
+    config_digest: str | None = None,
+    dry_run: bool = False,
 ) -> tuple[Snapshot, bool]:
     """Lift the quarantine of a snapshot, and of what learned on from it if it was rolled back.
 
@@ -73,8 +85,15 @@ def release(
         wanted = released(row, has_served=row.activated_at_ms is not None)
         if wanted != row and not dry_run:
             snapshots.put(tx, wanted)
-            was = row.quarantine_reason
-            tx.ledger("snapshot.release", snapshot_id(name, row.version), reason=reason, was=was)
+            decision = DecisionRecord(
+                decision_id=ids.uuid7(clock),
+                kind="snapshot.release",
+                subject=snapshot_id(name, row.version),
+                inputs=release_inputs(row),
+                outcome=release_outcome(wanted),
+                reason=reason,
+            )
+            record(tx, decision, config_digest=config_digest, was=row.quarantine_reason)
     return wanted, wanted != row
 
 
@@ -116,6 +135,7 @@ def collect_garbage(
     *,
     actor: str,
     reason: str = "",
+    config_digest: str | None = None,
     dry_run: bool = False,
 ) -> Collected:
     """Delete the snapshots of the trainers `names` that the policy lets go, then the files that no row needs.
@@ -123,38 +143,62 @@ def collect_garbage(
     Two steps: first the rows, in one commit in which what must stay is worked out again; then the files. Killed in
     between, the next call finds the files as orphans.
     """
+    now_ms = clock.now_ms()
     if dry_run:
         with store.read() as reader:
-            plans = {name: _plan(reader, name, policy, clock.now_ms()) for name in names}
+            plans = {name: _plan(reader, name, policy, now_ms) for name in names}
     else:
         with store.write(actor=actor) as tx:
-            plans = {name: _plan(tx, name, policy, clock.now_ms()) for name in names}
-            for name, (doomed, _, _) in plans.items():
-                for row in doomed:
-                    snapshots.remove(tx, name, row.version)
-                if doomed:
-                    tx.ledger("snapshot.gc", name, versions=[row.version for row in doomed], reason=reason)
-    gone = [row for doomed, _, _ in plans.values() for row in doomed]
+            plans = {name: _plan(tx, name, policy, now_ms) for name in names}
+            for plan in plans.values():
+                if plan.delete:
+                    _delete(tx, plan, _gc_record(ids.uuid7(clock), plan, policy, now_ms, reason), config_digest)
+    gone = [row for plan in plans.values() for row in plan.delete]
     count, freed = _collect_files(store, clock, gone, dry_run=dry_run)
     return Collected(
-        deleted={name: [row.version for row in doomed] for name, (doomed, _, _) in plans.items()},
-        kept={name: kept for name, (_, kept, _) in plans.items()},
-        protected={name: protected for name, (_, _, protected) in plans.items()},
+        deleted={name: [row.version for row in plan.delete] for name, plan in plans.items()},
+        kept={name: len(plan.rows) - len(plan.delete) for name, plan in plans.items()},
+        protected={name: plan.protected for name, plan in plans.items()},
         orphans=count,
         freed_bytes=freed,
     )
 
 
-def _plan(
-    reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int
-) -> tuple[tuple[Snapshot, ...], int, Mapping[int, str]]:
-    """Return what to delete, how many stay, and why some must."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to delete of one trainer's snapshots, and why some must stay."""
+
+    trainer: str
+    rows: Sequence[Snapshot]
+    delete: Sequence[Snapshot]
+    protected: Mapping[int, str]
+
+
+def _plan(reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int) -> _Plan:
     trainer, rows = trainers.get(reader, name), snapshots.list_for(reader, name)
     protected = protected_versions(
         trainer, rows, activations.live(reader, name), activations.history(reader, name), pins.live(reader, name)
     )
     plan = plan_retention(rows, policy, protected, now_ms)
-    return plan.delete, len(rows) - len(plan.delete), plan.protected
+    return _Plan(trainer=name, rows=rows, delete=plan.delete, protected=plan.protected)
+
+
+def _gc_record(decision_id: str, plan: _Plan, policy: RetentionPolicy, now_ms: int, reason: str) -> DecisionRecord:
+    return DecisionRecord(
+        decision_id=decision_id,
+        kind="snapshot.gc",
+        subject=plan.trainer,
+        inputs=gc_inputs(plan.rows, policy, plan.protected, now_ms),
+        outcome=gc_outcome(plan.delete),
+        numbers={"snapshots": len(plan.rows), "deleted": len(plan.delete), "protected": len(plan.protected)},
+        reason=reason,
+    )
+
+
+def _delete(tx: "Tx", plan: _Plan, decision: DecisionRecord, config_digest: str | None) -> None:
+    for row in plan.delete:
+        snapshots.remove(tx, plan.trainer, row.version)
+    record(tx, decision, config_digest=config_digest, versions=[row.version for row in plan.delete])
 
 
 def _collect_files(store: "Store", clock: Clock, gone: Sequence[Snapshot], *, dry_run: bool) -> tuple[int, int]:

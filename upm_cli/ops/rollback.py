@@ -1,18 +1,22 @@
 """Rollback: leave a bad version for the last known good one. Never gated, never in need of a worker or the network."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.activation import RollbackPlan, Target, plan_rollback
 from upm_cli.core.changes import Changes, Decision, rollback_changes
-from upm_cli.core.records import DriftStatus, Incident, Ring, Snapshot
+from upm_cli.core.decision import DecisionRecord
+from upm_cli.core.recorded import first_whole, rollback_inputs, rollback_outcome
+from upm_cli.core.records import Activation, DriftStatus, Incident, Ring, Snapshot
 from upm_cli.core.versions import resolve_version, snapshot_id
 from upm_cli.errors import BusyError, IntegrityError, NotFoundError, StorageError
 from upm_cli.ops import quarantine
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import View, write
+from upm_cli.ops.record import record
 from upm_cli.store import activations, blobs, drift, incidents, reserve
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ def rollback(
     ring: Ring | None = None,
     actor: str,
     reason: str,
+    config_digest: str | None = None,
     dry_run: bool = False,
 ) -> RolledBack:
     """Take `name` back to the last known good version, or to the one the word `to` names.
@@ -56,7 +61,7 @@ def rollback(
     ring (and every other that serves the bad version), raises the epoch, pins the rings, quarantines the bad version,
     puts the trainer back on the good lineage (or pauses it, if the checkpoint is gone) and opens an incident. It is
     worked out again when somebody else decides something meanwhile, and a full disk gives up its reserve: a rollback
-    wins. A second one is done already.
+    wins. A second one is done already. `config_digest` is only for the record; None: the settings were not asked.
 
     Raises RefusedError when there is no way back, IntegrityError when every way is damaged, NotFoundError.
     """
@@ -69,11 +74,11 @@ def rollback(
         if dry_run:
             return _result(seen, way, way.changes(seen))
         try:
-            changes = _commit(store, seen, way, to, ring)
+            changes = _commit(store, seen, way, config_digest)
         except StorageError as exc:
             if exc.code != DISK_FULL or not reserve.give_up(store.home):
                 raise
-            changes = _commit(store, seen, way, to, ring)
+            changes = _commit(store, seen, way, config_digest)
         if changes is not None:
             return _result(seen, way, changes)
     raise BusyError(
@@ -87,24 +92,27 @@ def rollback(
 class _Seen:
     """The state a rollback is worked out from, and the plan."""
 
+    asked: tuple[str | None, Ring | None]  # the word for the target, and the ring
     view: View
+    history: list[Activation]
     incidents: list[Incident]
+    limits: Mapping[str, Any]  # what the plan was told besides
     plan: RollbackPlan
 
     @classmethod
     def read(cls, reader: "Reader", name: str, to: str | None, ring: Ring | None) -> "_Seen":
         view = View.read(reader, name)
         wanted = None if to is None else resolve_version(to, name, sorted(view.rows), view.live, ring)
-        plan = plan_rollback(
-            view.trainer,
-            list(view.rows.values()),
-            view.live,
-            activations.history(reader, name),
-            to=wanted,
-            ring=ring,
-            suspect_from_seq=_suspect_from_seq(reader, view),
-        )
-        return cls(view=view, incidents=incidents.list_for(reader, name), plan=plan)
+        limits: dict[str, Any] = {"to": wanted, "ring": ring, "suspect_from_seq": _suspect_from_seq(reader, view)}
+        history = activations.history(reader, name)
+        plan = plan_rollback(view.trainer, list(view.rows.values()), view.live, history, **limits)
+        found = incidents.list_for(reader, name)
+        return cls(asked=(to, ring), view=view, history=history, incidents=found, limits=limits, plan=plan)
+
+    def inputs(self, damaged: Collection[int]) -> dict[str, Any]:
+        """Return what the plan was worked out from, as it is recorded."""
+        rows = list(self.view.rows.values())
+        return rollback_inputs(self.view.trainer, rows, self.history, **self.limits, damaged=damaged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +120,7 @@ class _Way:
     """A target whose bytes are right, and what is fixed about the decision to go there."""
 
     target: Target
-    skipped: tuple[IntegrityError, ...]
+    skipped: Mapping[int, IntegrityError]  # better targets, and what is wrong with their bytes
     has_checkpoint: bool
     decision: Decision
     incident_id: str
@@ -141,24 +149,24 @@ def _suspect_from_seq(reader: "Reader", view: View) -> int | None:
 
 def _choose(store: "Store", clock: Clock, seen: _Seen, actor: str, reason: str) -> _Way:
     """Take the first target whose bytes are right; raises IntegrityError when there is none."""
-    skipped: list[IntegrityError] = []
+    skipped: dict[int, IntegrityError] = {}
     for target in seen.plan.targets:
         row = seen.view.rows[target.version]
         try:
             snapshot_ops.load(store.home, row)
         except IntegrityError as exc:
-            skipped.append(exc)
+            skipped[target.version] = exc
             continue
         return _Way(
             target=target,
-            skipped=tuple(skipped),
+            skipped=skipped,
             has_checkpoint=_has_checkpoint(store, row),
             decision=Decision(decision_id=ids.uuid7(clock), actor=actor, reason=reason, at_ms=clock.now_ms()),
             incident_id=ids.uuid7(clock),
         )
     name = seen.view.trainer.name
     raise IntegrityError(
-        f"no version to go back to is whole: {'; '.join(exc.message for exc in skipped)}",
+        f"no version to go back to is whole: {'; '.join(exc.message for exc in skipped.values())}",
         hint=f"restore the file from a backup and run upm rollback {name} again; "
         f"meanwhile upm pause {name} stops the learning",
         code="UPM-E097",
@@ -177,17 +185,18 @@ def _has_checkpoint(store: "Store", row: Snapshot) -> bool:
     return True
 
 
-def _commit(store: "Store", seen: _Seen, way: _Way, to: str | None, ring: Ring | None) -> Changes | None:
+def _commit(store: "Store", seen: _Seen, way: _Way, config_digest: str | None) -> Changes | None:
     """Write the rollback, or return None if somebody else decided something since it was worked out."""
     with store.write(actor=way.decision.actor) as tx:
-        now = _Seen.read(tx, seen.view.trainer.name, to, ring)
+        now = _Seen.read(tx, seen.view.trainer.name, *seen.asked)
         moved = now.view.trainer.epoch != seen.plan.expected_epoch
-        if moved or way.target not in now.plan.targets:
+        if moved or first_whole(now.plan, way.skipped) != way.target:
             return None
         changes = way.changes(now)
         write(tx, changes)
         quarantine.resolve(tx, changes.trainer.name, way.incident_id)
         _tell(tx, changes, now.plan)
+        record(tx, _record(now, way, changes), config_digest=config_digest, **_details(now.plan, way, changes))
     return changes
 
 
@@ -207,19 +216,38 @@ def _tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
             epoch=activation.epoch,
             incident_id=incident.incident_id,
         )
-    tx.ledger(
-        "snapshot.rollback",
-        snapshot_id(name, plan.from_version),
-        to_version=incident.to_version,
-        rings=[ring.value for ring in plan.rings],
-        epoch=changes.trainer.epoch,
-        incident_id=incident.incident_id,
-        decision_id=changes.activations[0].decision_id,
-        suspect_first_seq=incident.suspect_first_seq,
-        suspect_last_seq=incident.suspect_last_seq,
-        trainer=incident.details["trainer"],
-        reason=incident.reason,
+
+
+def _record(seen: _Seen, way: _Way, changes: Changes) -> DecisionRecord:
+    return DecisionRecord(
+        decision_id=way.decision.decision_id,
+        kind="snapshot.rollback",
+        subject=snapshot_id(seen.view.trainer.name, seen.plan.from_version),
+        inputs=seen.inputs(way.skipped),
+        outcome=rollback_outcome(seen.plan, way.skipped),
+        numbers={
+            "targets": len(seen.plan.targets),
+            "damaged": sorted(way.skipped),
+            "suspect_from_seq": seen.limits["suspect_from_seq"],
+            "epoch": changes.trainer.epoch,
+        },
+        reason=way.decision.reason,
     )
+
+
+def _details(plan: RollbackPlan, way: _Way, changes: Changes) -> dict[str, Any]:
+    incident = changes.incident
+    assert incident is not None
+    return {
+        "to_version": incident.to_version,
+        "because": way.target.because,
+        "rings": [ring.value for ring in plan.rings],
+        "epoch": changes.trainer.epoch,
+        "incident_id": incident.incident_id,
+        "suspect_first_seq": incident.suspect_first_seq,
+        "suspect_last_seq": incident.suspect_last_seq,
+        "trainer": incident.details["trainer"],
+    }
 
 
 def _result(seen: _Seen, way: _Way, changes: Changes) -> RolledBack:
@@ -234,7 +262,7 @@ def _result(seen: _Seen, way: _Way, changes: Changes) -> RolledBack:
         incident_id=way.incident_id,
         learner="put back" if way.has_checkpoint else "paused",
         is_done=False,
-        skipped=way.skipped,
+        skipped=tuple(way.skipped.values()),
     )
 
 

@@ -95,7 +95,8 @@ def plan_activate(project: Project, name: str, word: str) -> Plan:
 
 def plan_rollback(project: Project, name: str) -> Plan:
     """Plan to take the trainer back to its last known good version; the way there is proven already here."""
-    go_back = partial(rollback, project.store, project.clock, name, actor=project.actor)
+    digest = project.settings.full_digest()
+    go_back = partial(rollback, project.store, project.clock, name, actor=project.actor, config_digest=digest)
     planned = go_back(reason="", dry_run=True)
     rows = {row.version: row for row in status.snapshots_of(project.store, name)}
     drift = status.trainer_details(project.store, project.settings, name)["drift"]

@@ -1,0 +1,80 @@
+"""A quarantine by the seed's rule in the form it is recorded in: what the window showed, and what follows from it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from upm_cli.core.drift import DriftPolicy, Stats, Verdict, judge
+from upm_cli.core.drift_record import suspects
+from upm_cli.core.plain import from_plain, to_plain
+from upm_cli.core.records import DriftStatus, DriftWindow, Snapshot
+from upm_cli.core.sketches import sketched_snapshots, snapshot_sketches
+
+
+def quarantine_inputs(
+    window: DriftWindow,
+    policy: DriftPolicy,
+    snapshots: Iterable[Snapshot],
+    passed_seq: int | None,
+    way_back: int | None,
+) -> dict[str, Any]:
+    """Write down what a quarantine is worked out from.
+
+    `snapshots` are the trainer's (those that touch the window are kept), `passed_seq` is where the next window that
+    passed begins, `way_back` the version that a rollback would find, None: none.
+    """
+    touching = [s for s in snapshots if s.first_seq <= window.last_seq and s.last_seq >= window.first_seq]
+    return {
+        "window": {
+            "window_id": window.window_id,
+            "first_seq": window.first_seq,
+            "last_seq": window.last_seq,
+            "rule": window.metadata["rule"],
+            "n": window.n,
+            "p95": window.p95,
+            "failed_early": to_plain(window.metadata.get("failed_early")),
+            "suspects": to_plain(window.metadata.get("suspects", ())),
+        },
+        "policy": to_plain(policy),
+        "snapshots": snapshot_sketches(touching),
+        "passed_seq": passed_seq,
+        "way_back": way_back,
+    }
+
+
+def recompute_quarantine(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdict on the window, the snapshots it casts doubt on, and what is recommended."""
+    seen, policy = inputs["window"], from_plain(DriftPolicy, inputs["policy"])
+    verdict = judge(Stats(n=seen["n"], scores=seen["n"], dropped=0, p95=seen["p95"]), policy)
+    if seen["failed_early"] is not None:  # a window that failed stays failed
+        verdict = Verdict.FAIL
+    window = DriftWindow(
+        trainer="",
+        window_id=seen["window_id"],
+        version=None,
+        started_at_ms=0,
+        closed_at_ms=0,
+        status=DriftStatus.OPEN,
+        verdict=verdict.value,
+        threshold=policy.drift_threshold,
+        n=seen["n"],
+        mean=None,
+        p95=seen["p95"],
+        max=None,
+        first_seq=seen["first_seq"],
+        last_seq=seen["last_seq"],
+        metadata={"suspects": seen["suspects"]},
+    )
+    fails = verdict is Verdict.FAIL and policy.quarantine_enabled
+    fresh = suspects(window, inputs["passed_seq"], sketched_snapshots("", inputs["snapshots"])) if fails else []
+    return quarantine_outcome(
+        verdict.value, sorted([*seen["suspects"], *(s.version for s in fresh)]), inputs["way_back"]
+    )
+
+
+def quarantine_outcome(verdict: str, barred: Iterable[int], way_back: int | None) -> dict[str, Any]:
+    """Return what is recorded of a quarantine."""
+    return {
+        "verdict": verdict,
+        "barred": list(barred),
+        "recommendation": "pause" if way_back is None else "rollback",
+    }
