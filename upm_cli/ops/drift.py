@@ -91,17 +91,19 @@ def judge_new(
     finish: bool = False,
     memory: Memory | None = None,
     recorder: Recorder | None = None,
+    config_digest: str | None = None,
 ) -> Judged:
     """Judge the comparisons that came since the last call, in one commit; nothing new changes nothing.
 
     `finish` says that no more input is to be expected now: the open window is judged as it is, but stays open for
-    what a later run brings. Raises NotFoundError for an unknown trainer, IntegrityError when a segment is damaged.
+    what a later run brings. `config_digest` is that of all settings, for the record. Raises NotFoundError for an
+    unknown trainer, IntegrityError when a segment is damaged.
     """
     policy = policy_of(settings)
     memory = memory if memory is not None else Memory()
     while True:
         found = _advance(store, policy, trainer, memory)
-        done = _commit(store, clock, found, finish=finish and not found.more, recorder=recorder)
+        done = _commit(store, clock, found, finish=finish and not found.more, recorder=recorder, config=config_digest)
         if done is not None:
             memory.keep(trainer, done.position, found.state)
             return done  # otherwise somebody else judged these comparisons meanwhile: look again
@@ -157,7 +159,9 @@ def _parted(tables: Iterable[Comparisons], position: int) -> Iterator[Comparison
                 yield table.slice(low, high)
 
 
-def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder: Recorder | None) -> Judged | None:
+def _commit(
+    store: Store, clock: Clock, found: _Found, *, finish: bool, recorder: Recorder | None, config: str | None
+) -> Judged | None:
     """Write what was found; None when the monitor has moved since, so that it has to be found again."""
     growing = found.state.open_window() if found.compared or finish else None
     if not found.compared and growing is None:
@@ -171,7 +175,10 @@ def _commit(store: Store, clock: Clock, found: _Found, *, finish: bool, recorder
         changed = [row for row in rows if known.get(row.window_id) != row]
         drift.put_all(tx, changed)
         failed = [row for row in changed if _begins_quarantine(row, known)]
-        quarantined = [quarantine.begin(tx, clock, row, _next_pass(row, rows)) for row in failed]
+        quarantined = [
+            quarantine.begin(tx, clock, row, _next_pass(row, rows), policy=found.state.policy, config_digest=config)
+            for row in failed
+        ]
         if changed:
             quarantine.extend(tx, monitor.trainer)
         if found.closed:

@@ -2,27 +2,43 @@
 
 from dataclasses import replace
 
+from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.activation import plan_rollback
+from upm_cli.core.decision import DecisionRecord
+from upm_cli.core.drift import DriftPolicy
+from upm_cli.core.drift_decision import quarantine_inputs, quarantine_outcome
 from upm_cli.core.drift_record import suspects
 from upm_cli.core.records import DriftStatus, DriftWindow
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import RefusedError
 from upm_cli.ids import iso
+from upm_cli.ops.record import record
 from upm_cli.store import activations, drift, snapshots, trainers
 from upm_cli.store.unit import Tx
 
 LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were committed later
 
 
-def begin(tx: Tx, clock: Clock, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
+def begin(
+    tx: Tx,
+    clock: Clock,
+    window: DriftWindow,
+    passed_seq: int | None,
+    *,
+    policy: DriftPolicy,
+    config_digest: str | None = None,
+) -> DriftWindow:
     """Quarantine the failed `window`: bar its snapshots, recommend what to do, send the event, write the ledger.
 
-    `passed_seq` is where the next window that passed begins (None: none has). Returns the window as it is recorded.
+    `passed_seq` is where the next window that passed begins (None: none has), `policy` what the window was judged by.
+    Returns the window as it is recorded.
     Nothing is rolled back or paused: that is for a person to decide.
     """
+    before = window, snapshots.list_for(tx, window.trainer)
     window = _bar(tx, window, passed_seq)
-    window = replace(window, recommendation=recommendation(tx, window))
+    target = way_back(tx, window)
+    window = replace(window, recommendation="pause" if target is None else "rollback")
     drift.put(tx, window)
     barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
     tx.event(
@@ -38,9 +54,19 @@ def begin(tx: Tx, clock: Clock, window: DriftWindow, passed_seq: int | None) -> 
         sample_count=window.n,
         snapshot_ids=barred,
     )
-    tx.ledger(
-        "drift.quarantine",
-        window.trainer,
+    decision = DecisionRecord(
+        decision_id=ids.uuid7(clock),
+        kind="drift.quarantine",
+        subject=window.trainer,
+        inputs=quarantine_inputs(before[0], policy, before[1], passed_seq, target),
+        outcome=quarantine_outcome(window.verdict, window.metadata["suspects"], target),
+        numbers={"p95": window.p95, "threshold": window.threshold, "n": window.n, "sample_size": policy.sample_size},
+        reason=f"P95 of drift reached the threshold in window {window.window_id}",
+    )
+    record(
+        tx,
+        decision,
+        config_digest=config_digest,
         drift_window_id=window.window_id,
         drift_p95=window.p95,
         threshold=window.threshold,
@@ -91,11 +117,11 @@ def _bar(tx: Tx, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     return replace(window, metadata={**window.metadata, "suspects": versions})
 
 
-def recommendation(tx: Tx, window: DriftWindow) -> str:
-    """Return `rollback` when `upm rollback` would find something to go back to, else `pause`."""
+def way_back(tx: Tx, window: DriftWindow) -> int | None:
+    """Return the version that `upm rollback` would go back to from what `window` casts doubt on, None: none."""
     trainer = trainers.get(tx, window.trainer)
     try:
-        plan_rollback(
+        plan = plan_rollback(
             trainer,
             snapshots.list_for(tx, trainer.name),
             activations.live(tx, trainer.name),
@@ -103,5 +129,5 @@ def recommendation(tx: Tx, window: DriftWindow) -> str:
             suspect_from_seq=window.first_seq,
         )
     except RefusedError:
-        return "pause"
-    return "rollback"
+        return None
+    return plan.targets[0].version

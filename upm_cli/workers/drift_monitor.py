@@ -38,9 +38,15 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
 
 
 def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Judged:
-    settings = worker.settings.drift_monitor
     return judge_new(
-        worker.store, worker.clock, settings, trainer, finish=finish, memory=memory, recorder=worker.recorder
+        worker.store,
+        worker.clock,
+        worker.settings.drift_monitor,
+        trainer,
+        finish=finish,
+        memory=memory,
+        recorder=worker.recorder,
+        config_digest=worker.settings.full_digest(),
     )
 
 
