@@ -40,7 +40,9 @@ def drift_report(
         str | None,
         typer.Option(metavar="DUR", help="Cut the comparisons anew into windows this long; changes nothing."),
     ] = None,
-    by: Annotated[str | None, typer.Option(metavar="tenant", help="Show each tenant, worst first.")] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="tenant|feature", help="Show each tenant or feature, worst first.")
+    ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", metavar="FMT", help="table, json, md or html (instead of -o).")
     ] = None,
@@ -50,7 +52,10 @@ def drift_report(
     plot: Annotated[bool, typer.Option("--plot", help="Draw P95 over time in the terminal.")] = False,
     fail_on: Annotated[
         str | None,
-        typer.Option(metavar="breach|warn", help="Exit 6 when a window fails; warn: or is near the limit, or starved."),
+        typer.Option(
+            metavar="breach|warn",
+            help="Exit 6 when a window fails; warn: or is near the limit, starved, or a feature drifts.",
+        ),
     ] = None,
 ) -> int:
     """Report how far predictions were from the truth, window by window, with a verdict for each.
@@ -58,27 +63,33 @@ def drift_report(
     A window fails when the P95 of its drift scores reaches drift_monitor.drift_threshold over at least
     drift_monitor.sample_size samples; with fewer the verdict is unknown, and they count in the next window too.
 
+    With --by feature, features of the newest windows (of --since) that are not like those the live version learned
+    from are shown too, from the log. That is advice: nothing is quarantined or rolled back by it.
+
     Example: upm drift-report main --since 24h --plot
 
     Example: upm drift-report main --out drift.html
 
     Example: upm -q drift-report main --since 1h --fail-on breach -o json
     """
+    from upm_cli.commands._drift_features import feature_policy
     from upm_cli.ops import report as reports
     from upm_cli.ops.drift import policy_of
 
-    _check(by, "--by", ("tenant",))
+    _check(by, "--by", ("tenant", "feature"))
     _check(fail_on, "--fail-on", ("breach", "warn"))
     chosen = _format(ctx, format_, out, plot=plot)
     since_ms, back_ms = _since(since)
+    length_ms = _window_ms(window)
     report = reports.build(
         ctx.store,
         ctx.trainer_name(trainer),
         policy_of(ctx.settings.drift_monitor),
         since_ms=since_ms,
         back_ms=back_ms,
-        window_ms=_window_ms(window),
+        window_ms=length_ms,
         tenants=by == "tenant",
+        features=feature_policy(ctx.settings, length_ms) if by == "feature" else None,
     )
     if out is not None:
         _save(ctx, report, chosen or "json", out)
@@ -149,6 +160,7 @@ def _render(report: "Report", chosen: str) -> str:
 
 
 def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) -> None:
+    from upm_cli.commands._drift_features import feature_headline, feature_table
     from upm_cli.ops.report import headline, payload
 
     if chosen in ("md", "html"):
@@ -158,14 +170,26 @@ def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) ->
         ctx.globals = replace(ctx.globals, output=chosen)
     data = payload(report)
     if ctx.output != "table":
-        emit(ctx, data, _tenant_table() if report.tenants is not None else _window_table(report))
+        emit(ctx, data, _rows_table(report))
         return
     ctx.say.note(headline(report))
     emit(ctx, {**data, "windows": _newest(ctx, data["windows"])}, _window_table(report))
     if report.tenants is not None:
         emit(ctx, data, _tenant_table())
+    if report.features is not None:
+        ctx.say.note(feature_headline(report.features))
+        emit(ctx, {**data, "features": data["features"][:SHOWN]}, feature_table())
     if plot and report.lines:
         write("\n" + "\n".join(_chart(ctx, report)) + "\n")
+
+
+def _rows_table(report: "Report") -> Table:
+    """Return the table whose rows are the lines of jsonl and tsv: what was asked for by --by, else the windows."""
+    from upm_cli.commands._drift_features import feature_table
+
+    if report.features is not None:
+        return feature_table()
+    return _tenant_table() if report.tenants is not None else _window_table(report)
 
 
 def _newest(ctx: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -248,10 +272,14 @@ def _draws_braille() -> bool:
 
 
 def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
+    from upm_cli.commands._drift_features import feature_headline
     from upm_cli.ops.report import headline
 
     if fail_on and report.failing:
         ctx.say.warn(headline(report))
+        return ExitCode.BREACH
+    if fail_on == "warn" and report.features is not None and report.features.drifting:
+        ctx.say.warn(f"{report.trainer}: {feature_headline(report.features)}")
         return ExitCode.BREACH
     if fail_on == "warn" and report.doubtful:
         ctx.say.warn(f"{report.trainer}: {len(report.doubtful)} windows are near the limit or wait for samples")

@@ -8,10 +8,12 @@ from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.drift import DriftPolicy, DriftState
 from upm_cli.core.drift_record import record
 from upm_cli.core.drift_tenants import TenantStats, by_tenant
+from upm_cli.core.feature_drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
 from upm_cli.core.records import DriftStatus, DriftWindow
 from upm_cli.ids import iso
-from upm_cli.ops import comparisons
+from upm_cli.ops import comparisons, feature_drift, report_features
+from upm_cli.ops.feature_drift import FeatureReport
 from upm_cli.store import drift
 from upm_cli.store.session import Store
 
@@ -54,6 +56,7 @@ class Report:
     tenants: tuple[TenantStats, ...] | None  # worst first; None when not asked for
     left_out: int  # older windows, before `since`
     recomputed: bool  # from the comparisons, not as they were judged at the time
+    features: FeatureReport | None = None  # None when not asked for
 
     @property
     def failing(self) -> tuple[Line, ...]:
@@ -79,12 +82,14 @@ def build(
     back_ms: int | None = None,
     window_ms: int | None = None,
     tenants: bool = False,
+    features: FeaturePolicy | None = None,
 ) -> Report:
     """Return the report of a trainer.
 
     Windows that end after `since_ms` (event time), or less than `back_ms` before the newest one ended; all of them
     without either. `window_ms` cuts the comparisons anew into windows of that length; `tenants` adds statistics of
-    each tenant over the same time. A trainer that never ran has an empty report.
+    each tenant over the same time; `features` adds those that changed, read from the log. A trainer that never ran has
+    an empty report.
     """
     with store.read() as reader:
         windows = drift.list_for(reader, trainer)
@@ -105,6 +110,9 @@ def build(
         tenants=groups,
         left_out=len(windows) - len(kept),
         recomputed=window_ms is not None,
+        features=feature_drift.build(store, trainer, features, since_ms=since_ms, back_ms=back_ms)
+        if features
+        else None,
     )
 
 
@@ -143,6 +151,8 @@ def payload(report: Report) -> dict[str, Any]:
     }
     if report.tenants is not None:
         found["tenants"] = [_tenant(each) for each in report.tenants]
+    if report.features is not None:
+        found |= report_features.payload(report.features)
     return found
 
 

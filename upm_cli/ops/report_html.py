@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from upm_cli.core.drift_tenants import TenantStats
+from upm_cli.ops import report_features
 from upm_cli.ops.report import Line, Report, headline, minute, payload
 from upm_cli.ops.report_svg import svg
 from upm_cli.ops.report_text import LEVELS, ends, facts, score, share
@@ -67,6 +68,8 @@ def _page(report: Report) -> Iterator[str]:
         yield from _windows(report.lines, [row["exceed"] for row in payload(report)["windows"]])
     if report.tenants is not None:
         yield from _tenants(report.tenants)
+    if report.features is not None:
+        yield from report_features.html(report.features)
     yield "<footer>Times are event time, UTC. Unknown: too few samples, which is no pass. Near: passed, but can't be"
     yield "told from a fail. Resolved: failed and was dealt with. “≥ limit” is the share of scores that reach it,"
     yield "with its 95 % Wilson interval.</footer>"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from upm_cli.core.records import DriftWindow
+from upm_cli.ops import report_features
 from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload
 
 #: A symbol and a word for each level, so that colour is never needed.
@@ -109,6 +110,9 @@ def _lines(report: Report) -> Iterator[str]:
             symbol, words = LEVELS[each.verdict.value]
             numbers = " | ".join(map(score, (each.stats.mean, each.stats.p95, each.stats.max)))
             yield f"| {symbol} | {escape(each.tenant or '(none)')} | {each.stats.n:,} | {numbers} | {words} |"
+    if report.features is not None:
+        yield ""
+        yield from report_features.markdown(report.features, escape)
 
 
 def escape(text: str) -> str:
