@@ -41,8 +41,12 @@ def log_mean_exp(logs: F64Array) -> F64Array:
 
     Summed from left to right, so that a row gives the same bytes alone and among others.
     """
-    summed: F64Array = np.logaddexp.reduce(logs, axis=-1)
-    return summed - math.log(logs.shape[-1])
+    top = logs.max(axis=-1, keepdims=True)
+    shift = np.where(np.isfinite(top), top, 0.0)
+    summed = np.add.accumulate(np.exp(logs - shift), axis=-1)[..., -1]
+    with np.errstate(divide="ignore"):  # log 0 is -inf: nothing in any of them
+        means: F64Array = np.log(summed / logs.shape[-1]) + shift[..., 0]
+    return means
 
 
 class Bets:

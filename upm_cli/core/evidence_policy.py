@@ -24,8 +24,8 @@ class EvidencePolicy:
     stages: int = 8  # verdicts of "not worse" a challenger needs on its way
     candidate: int = 1  # how many challengers have been tried, this one included
     promoted: int = 0  # how many of those before it were promoted
-    clip: float = 0.5  # a block's mean difference counts at most this much, either way
-    block_size: int = 100  # windows whose mean difference is one piece of evidence
+    clip: float = 0.1  # a block's mean difference counts at most this much, either way
+    block_size: int = 50  # windows whose mean difference is one piece of evidence
     tenant_block_size: int = 20  # the same for one tenant
     max_tenants: int = 2000  # tenants with evidence of their own; those that come later share one
     harmed_share: float = 0.5  # more than this share of tenants with a full block harmed: it fails for all
