@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
+from upm_cli.core.policy import OVERRIDABLE
 from upm_cli.core.rollout_clock import JUMP_MS
 from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.rollout_state import EvidenceView, Observation, RolloutState
-
-OVERRIDABLE: Final = ("evidence", "freeze", "policy", "readiness", "shadow")  # with reason and expiry, by an admin
 
 
 def belongs(evidence: EvidenceView, state: RolloutState) -> bool:

@@ -267,17 +267,19 @@ def _proceed(
 ) -> tuple[RolloutState, list[Decision]]:
     gates = step_gates(state, observation, policy, by=by)
     blocking = tuple(each for each in gates if not each.allowed)
-    state, decisions = _admit(state, observation, policy)
     if not blocking:
-        state, found = _go_on(state, observation, policy, gates, by, reason)
+        state, decisions = _go_on(state, observation, policy, gates, by, reason)
     else:
-        state, found = _wait(state, policy, blocking, credit)
-    return state, decisions + found
+        state, decisions = _wait(state, policy, blocking, credit)
+    state, admitted = _admit(state, observation, policy)
+    return state, decisions + admitted
 
 
 def _admit(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> tuple[RolloutState, list[Decision]]:
     """Let tenants in early while fewer than `min_tenants` are exposed."""
-    new = admit(observation.tenants, exposure_of(state, policy)) if not observation.quarantined else frozenset()
+    if state.phase is not Phase.PROGRESSING or observation.quarantined is not False:
+        return state, []
+    new = admit(observation.tenants, exposure_of(state, policy))
     if not new:
         return state, []
     return replace(state, admitted=state.admitted | new), [Admit(tenants=tuple(sorted(new)))]
