@@ -1,9 +1,12 @@
 """What settings must agree on with each other. Checked once each of them is valid by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from upm_cli.config.problems import Place, Problem
 from upm_cli.config.schema import Settings
+from upm_cli.core.false_alarms import FalseAlarmBudget
+from upm_cli.core.rollout_policy import RolloutPolicy
+from upm_cli.core.stage_text import parse_stage
 
 _LOSSES = {
     "binary": ("auto", "logistic"),
@@ -38,4 +41,19 @@ def check_rules(settings: Settings, places: Mapping[str, Place]) -> list[Problem
         if getattr(learner, name) and learner.optimizer not in optimizers:
             message = f"{name} does nothing with optimizer {learner.optimizer}"
             add(f"learner.{name}", message, f"remove it, or use {' or '.join(optimizers)}")
+    _check_stages(settings, add)
     return problems
+
+
+def _check_stages(settings: Settings, add: Callable[[str, str, str], None]) -> None:
+    """Check that the stages of a rollout lead from shadow to everybody, and the budget of false alarms."""
+    example = "write them as in: shadow, canary 5% for 24h, global 100%"
+    try:
+        stages = tuple(parse_stage(text, 0) for text in settings.rollout.stages)
+        RolloutPolicy(stages=stages)
+    except ValueError as exc:
+        add("rollout.stages", str(exc), example)
+    try:
+        FalseAlarmBudget.parse(settings.evidence.false_alarms)
+    except ValueError as exc:
+        add("evidence.false_alarms", str(exc), "write it as in: 1 per 90d")

@@ -238,8 +238,8 @@ class RolloutSettings:
     max_gap_ms: int = setting(
         3_600_000, "Time that counts at most between two looks with a reboot in between.", at_least=0, at_most=DAY_MS
     )
-    max_harmed_share: float = setting(
-        0.2, "Share of harmed tenants above which the whole rollout fails.", above=0, at_most=1
+    max_held_share: float = setting(
+        0.2, "Share of exposed tenants held back above which the whole rollout fails.", above=0, at_most=1
     )
     on_harm: str = setting("rollback", "What harm leads to.", choices=("rollback", "pause"))
     on_quarantine: str = setting(

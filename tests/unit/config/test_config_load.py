@@ -191,6 +191,25 @@ def test_settings_that_do_nothing_together_are_refused(config: Path, learner: st
     assert [(code, found) for _, code, found in problems(config)] == [("UPM-C030", key)]
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("rollout: {stages: [shadow, canary 5]}", "rollout.stages", "'canary 5' is no stage"),
+        ("rollout: {stages: [canary 5%, global 100%]}", "rollout.stages", "first stage must be shadow"),
+        ("rollout: {stages: [shadow, canary 5%]}", "rollout.stages", "last stage must be global"),
+        ("rollout: {stages: [shadow, canary 9%, canary 5%, global 100%]}", "rollout.stages", "must grow"),
+        ("evidence: {false_alarms: never}", "evidence.false_alarms", "no budget of false alarms"),
+    ],
+)
+def test_a_ramp_that_leads_nowhere_is_refused(config: Path, text: str, key: str, said: str) -> None:
+    config.write_text(f"{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(config)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.key) == ("UPM-C030", key)
+    assert said in problem.message
+
+
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         load(tmp_path / "upm.yaml")
