@@ -34,8 +34,8 @@ class EvidencePolicy:
 
     def __post_init__(self) -> None:
         for name in ("margin", "harm_margin", "tail_margin"):
-            if not 0 < getattr(self, name) < self.clip:
-                raise ValueError(f"{name} must lie between 0 and clip ({self.clip}), got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < self.clip:
+                raise ValueError(f"{name} must be at least 0 and below clip ({self.clip}), got {getattr(self, name)}")
         for name in ("tail_threshold", "clip"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
