@@ -43,15 +43,14 @@ def pooled(reference: I64Array, current: I64Array) -> tuple[I64Array, I64Array]:
     everything, smaller = int(total.sum()), int(min(reference.sum(), current.sum()))
     if smaller == 0:
         return reference[:0], current[:0]
-    starts, held = [], 0
-    for at, count in enumerate(total.tolist()):
-        if held == 0:
-            starts.append(at)
+    starts, held = [0], 0
+    for at, count in enumerate(total.tolist(), 1):
         held += count
         if held * smaller >= _LEAST * everything:
+            starts.append(at)
             held = 0
-    if held and len(starts) > 1:
-        starts.pop()  # the remainder joins the last full cell
+    starts.pop()  # it begins after the end, or what is left is too little and joins the cell before
+    starts = starts or [0]
     return np.add.reduceat(reference, starts), np.add.reduceat(current, starts)
 
 
