@@ -33,6 +33,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("rollback", "rollback", "Release"),
     ("drift-report", "drift", "Safety"),
     ("validate", "validate", "Safety"),
+    ("audit", "audit", "Safety"),
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),

@@ -1,14 +1,18 @@
-"""`upm explain`: what a code in a message means, and what to do."""
+"""`upm explain`: what a code in a message means and what to do; what a decision was made from."""
 
+import re
 import textwrap
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import Column, Table, emit
+from upm_cli.exit_codes import ExitCode
+
+_DECISION: Final = re.compile(r"#?\d+|[0-9a-f][0-9a-f-]{5,}", re.IGNORECASE)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,22 +22,56 @@ def register(app: typer.Typer) -> None:
 @command
 def explain(
     ctx: Context,
-    code: Annotated[str, typer.Argument(metavar="[CODE]", help="As in UPM-E040; without it, all codes.")] = "",
-) -> None:
-    """Explain a code from an error message: what happened, why, and what to do.
+    code: Annotated[
+        str, typer.Argument(metavar="[CODE|DECISION]", help="UPM-E040, a decision's id or its number in the ledger.")
+    ] = "",
+) -> int:
+    """Explain a code from an error message, or a decision: what, who, when, why, and the numbers.
+
+    A decision is worked out again from what was recorded; exit 9 if it comes out differently. It is named by its id
+    (the beginning is enough when it is unique, 6 characters at least) or by its number in `upm audit list`. Without
+    anything, all codes are listed.
 
     Example: upm explain UPM-E070
+
+    Example: upm explain 12
     """
+    if _DECISION.fullmatch(code):
+        return _decision(ctx, code)
+    if code:
+        _code(ctx, code)
+    else:
+        _codes(ctx)
+    return ExitCode.DONE
+
+
+def _decision(ctx: Context, word: str) -> int:
+    from upm_cli.commands import _entries
+    from upm_cli.ops import audit
+
+    entry = audit.find(ctx.store, word)
+    again = audit.again(entry)
+    payload = {
+        **_entries.describe(entry),
+        "gates": _entries.gates_of(entry["details"]),
+        "recomputed": again.status,
+        "differences": list(again.differences),
+    }
+    emit(ctx, payload, text=_entries.explain_text(entry, again.status, again.differences))
+    return ExitCode.INTEGRITY if again.status == "differs" else ExitCode.DONE
+
+
+def _codes(ctx: Context) -> None:
     from upm_cli.ops import explain as ops
 
-    if not code:
-        rows = [{"code": page.code, "title": page.title, "exit_code": page.exit_code} for page in ops.pages().values()]
-        emit(
-            ctx,
-            {"codes": rows},
-            Table(key="codes", columns=[Column("code"), Column("title"), Column("exit_code", "EXIT")]),
-        )
-        return
+    rows = [{"code": page.code, "title": page.title, "exit_code": page.exit_code} for page in ops.pages().values()]
+    columns = [Column("code"), Column("title"), Column("exit_code", "EXIT")]
+    emit(ctx, {"codes": rows}, Table(key="codes", columns=columns))
+
+
+def _code(ctx: Context, code: str) -> None:
+    from upm_cli.ops import explain as ops
+
     page = ops.explain(code)
     parts = [f"{page.code}  {page.title}   (exit code {page.exit_code})"]
     parts += [_paragraph(word, text) for word, text in (("What", page.what), ("Why", page.why), ("Do", page.do))]

@@ -18,6 +18,7 @@ Recompute = Callable[[Mapping[str, Any]], Any]
 # kind of decision → module and function that takes its inputs and gives its outcome, imported when it is needed.
 # A kind that ends with a dot stands for all that begin with it.
 RECOMPUTE: Final[Mapping[str, tuple[str, str]]] = {
+    "snapshot.activate": ("upm_cli.core.gates", "recompute"),
     "snapshot.rollback": ("upm_cli.core.recorded", "recompute_rollback"),
     "snapshot.release": ("upm_cli.core.recorded", "recompute_release"),
     "snapshot.gc": ("upm_cli.core.recorded", "recompute_gc"),
@@ -64,7 +65,15 @@ def recompute(kind: str, inputs: Mapping[str, Any]) -> Any:
         )
     module, name = entry
     function: Recompute = getattr(importlib.import_module(module), name)
-    return to_plain(function(inputs), "outcome")
+    try:
+        return to_plain(function(inputs), "outcome")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
+        raise InvalidError(
+            f"the inputs of a {kind} decision can't be read: {type(exc).__name__}: {exc}",
+            hint="use the version of upm that recorded it; upm audit show prints what is on the record",
+            code="UPM-E039",
+            context={"kind": kind},
+        ) from exc
 
 
 def _entry(kind: str) -> tuple[str, str] | None:

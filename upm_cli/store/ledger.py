@@ -151,16 +151,22 @@ def _bytes(home: Path, head: Head | None) -> bytes:
 
 
 def _parse(data: bytes) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
-    for n, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
-        try:
-            entry = json.loads(line)
-        except ValueError as exc:
-            raise _broken(n, "is not readable") from exc
-        if not isinstance(entry, dict) or to_json(entry).encode() != line:
-            raise _broken(n, "is not in the form it was written in")
-        entries.append(entry)
+    *lines, rest = data.split(b"\n")
+    entries = [_entry(line, n) for n, line in enumerate(lines, 1)]
+    if rest:
+        raise _broken(len(lines) + 1, "does not end")
     return entries
+
+
+def _entry(line: bytes, n: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+        is_as_written = isinstance(entry, dict) and to_json(entry).encode() == line
+    except (ValueError, RecursionError) as exc:
+        raise _broken(n, "is not readable") from exc
+    if not is_as_written:
+        raise _broken(n, "is not in the form it was written in")
+    return dict(entry)
 
 
 def _broken(n: int, why: str) -> IntegrityError:

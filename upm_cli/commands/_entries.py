@@ -1,0 +1,131 @@
+"""Ledger entries for people: all of one, as it is recorded, and a decision with its numbers."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from upm_cli.commands._text import visible
+
+_WIDTH = 110
+
+
+def describe(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry as the payload of an answer, with `what` it says in words."""
+    from upm_cli.ops.ledger_words import what
+
+    details = entry["details"]
+    return {
+        **{key: entry[key] for key in ("n", "at", "actor", "action", "subject")},
+        "what": what(entry["action"], details),
+        "reason": details.get("reason") or None,
+        "decision_id": details.get("decision_id"),
+        "details": details,
+        "prev": entry["prev"],
+        "hash": entry["hash"],
+    }
+
+
+def opening(entry: Mapping[str, Any]) -> list[str]:
+    """Return who did what, when and why, on a few lines."""
+    from upm_cli.ops.ledger_words import what
+
+    details = entry["details"]
+    said = what(entry["action"], details)
+    lines = [f"ledger #{entry['n']}   {entry['at'][:19].replace('T', ' ')}Z   {entry['action']} {entry['subject']}"]
+    if said:
+        lines += textwrap.wrap(f"what    {said}", _WIDTH, subsequent_indent=" " * 8)
+    lines.append(f"who     {entry['actor']}")
+    lines += textwrap.wrap(f"why     {details.get('reason') or 'no reason given'}", _WIDTH, subsequent_indent=" " * 8)
+    if "decision_id" in details:
+        lines.append(f"id      {details['decision_id']}")
+    return [visible(line) for line in lines]
+
+
+def show_text(entry: Mapping[str, Any]) -> str:
+    """Return all of an entry; long parts of a decision are named with their size."""
+    from upm_cli.ops.ledger_words import RECORD
+
+    details = entry["details"]
+    lines = opening(entry)
+    rest = {key: value for key, value in details.items() if key not in RECORD}
+    lines += _pairs(rest)
+    lines += _pairs(details.get("numbers") or {})
+    if "inputs" in details:
+        size = len(json.dumps(details["inputs"]))
+        lines.append(f"inputs  {size:,} characters, sha256 {details['inputs_digest']}   (--json prints them)")
+        lines.append(f"config  {_config(details)}")
+        lines.append(f"more    upm explain {entry['n']}")
+    return "\n".join([*lines, f"prev    {entry['prev'] or 'none: it is the first'}", f"hash    {entry['hash']}"])
+
+
+def explain_text(entry: Mapping[str, Any], status: str, differences: Sequence[str]) -> str:
+    """Return a decision in words: what, who, why, each number with its limit, and whether it comes out the same."""
+    details = entry["details"]
+    lines = opening(entry)
+    gates = gates_of(details)
+    if gates:
+        lines += ["", *(_gate(gate) for gate in gates)]
+    numbers = {key: value for key, value in (details.get("numbers") or {}).items() if key != "gates"}
+    if numbers:
+        lines += ["", *_pairs(numbers)]
+    if "inputs" in details:
+        lines += ["", f"config  {_config(details)}"]
+    lines += ["", *_verdict(status, differences)]
+    return "\n".join(lines)
+
+
+def _config(details: Mapping[str, Any]) -> str:
+    digest = details.get("config_digest")
+    return f"settings with the digest {digest}" if digest else "the settings were not asked"
+
+
+def _verdict(status: str, differences: Sequence[str]) -> Iterator[str]:
+    if status == "same":
+        yield "recomputed from the recorded inputs: same outcome"
+    elif status == "asked":
+        yield "nothing to recompute: somebody's word decided it, no rule"
+    else:
+        yield "recomputed from the recorded inputs: NOT the same outcome"
+        yield from (visible(f"  {line}") for line in differences)
+
+
+def gates_of(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what each gate said in a decision, wherever its kind keeps that."""
+    numbers, outcome = details.get("numbers") or {}, details.get("outcome") or {}
+    found = numbers.get("gates") or details.get("gates") or []
+    if isinstance(found, Mapping):
+        said = outcome.get("gates") or {}
+        found = [{"gate": name, "allowed": said.get(name, True), **values} for name, values in found.items()]
+    for decision in outcome.get("decisions") or []:
+        found = [*found, *(decision.get("gates") or [])]
+    return [gate for gate in found if isinstance(gate, Mapping)]
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    mark = "✓" if gate.get("allowed", True) else "✗"
+    numbers = {**gate.get("numbers", {}), **{k: v for k, v in gate.items() if k not in _GATE}}
+    told = ", ".join(f"{key} {_value(value)}" for key, value in numbers.items() if value is not None)
+    text = "   ".join(filter(None, (str(gate.get("detail", "")), told and f"({told})")))
+    return visible(f"  {mark} {gate['gate']:<12} {text}".rstrip())
+
+
+_GATE = ("gate", "allowed", "detail", "satisfy", "numbers")
+
+
+def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield one line for each value, those of nested mappings under dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _pairs(value, f"{prefix}{key}.")
+        elif value not in (None, "", [], {}):
+            yield visible(f"  {prefix + key:<22} {_value(value)}")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        shown = ", ".join(_value(each) for each in value[:12])
+        return shown + (f" … ({len(value)})" if len(value) > 12 else "")
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else str(value)

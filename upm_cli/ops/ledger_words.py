@@ -1,0 +1,139 @@
+"""Ledger entries in words: one short line for each, for lists, the dashboard and `upm explain`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+Details = Mapping[str, Any]
+
+#: Parts of an entry that are for machines, or that every reader shows in a place of its own.
+RECORD: Final = ("decision_id", "inputs", "inputs_digest", "outcome", "numbers", "config_digest", "reason")
+
+
+def what(action: str, details: Details) -> str:
+    """Return what an entry says was done, without who and why; empty when its action says it all."""
+    telling = _WORDS.get(action) or _WORDS.get(f"{action.partition('.')[0]}.") or _others
+    try:
+        return telling(details)
+    except (KeyError, TypeError, ValueError, AttributeError):  # written by another version of upm
+        return _others(details)
+
+
+def _activate(details: Details) -> str:
+    before = details.get("previous_version")
+    share = "" if details["ring"] == "shadow" else f" {details['percent']} %"
+    return f"live in {details['ring']}{share}" + (f", before: v{before}" if before else "")
+
+
+def _rollback(details: Details) -> str:
+    return f"back to v{details['to_version']} in {_and(details['rings'])}"
+
+
+def _quarantine(details: Details) -> str:
+    return (
+        f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{_barred(details)}; "
+        f"recommends {details['recommendation']}"
+    )
+
+
+def _extend(details: Details) -> str:
+    return f"learned from failed window {details['drift_window_id']}{_barred(details)}"
+
+
+def _barred(details: Details) -> str:
+    barred = ", ".join(f"v{str(name).partition('@')[2]}" for name in details["snapshot_ids"])
+    return f"; bars {barred}" if barred else ""
+
+
+def _gc(details: Details) -> str:
+    return f"{len(details['versions'])} deleted"
+
+
+def _release(details: Details) -> str:
+    return f"no longer quarantined; it was: {details['was'] or 'no reason given'}"
+
+
+def _change(details: Details) -> str:
+    return f"{_short(details['before'])} → {_short(details['after'])}"
+
+
+def _add(details: Details) -> str:
+    tenant = f", tenant {details['tenant']}" if details.get("tenant") else ""
+    return f"mode {details['mode']}, stream {details['stream']}{tenant}"
+
+
+def _remove(details: Details) -> str:
+    return f"with {details['snapshots']} snapshots"
+
+
+def _restored(details: Details) -> str:
+    return f"the state went back to generation {details['from_generation']}"
+
+
+def _create(details: Details) -> str:
+    return f"sha256 {details['digest'][:12]}"
+
+
+def _nothing(_: Details) -> str:
+    return ""
+
+
+def _rollout(details: Details) -> str:
+    """Tell what a rollout decided, and where it stands."""
+    outcome = details["outcome"]
+    if "refused" in outcome:
+        return f"refused: {outcome['refused']['message']}"
+    said = "; ".join(filter(None, (_decided(each) for each in outcome["decisions"])))
+    return f"{said or 'nothing to do'} ({outcome['state']['phase']})"
+
+
+def _decided(decision: Details) -> str:
+    kind = str(decision["kind"])
+    if kind == "activate":
+        return f"v{decision['version']} to {decision['percent']} % in {decision['ring']}"
+    if kind == "rollback":
+        to = "nothing" if decision["to"] is None else f"v{decision['to']}"
+        return f"v{decision['version']} back to {to} in {_and(decision['rings'])}: {decision['cause']}"
+    if kind == "hold":
+        return f"hold: gate {decision['gates'][0]['gate']}: {decision['gates'][0]['detail']}"
+    if kind == "promote":
+        return f"v{decision['version']} promoted"
+    why = decision.get("cause") or decision.get("detail") or decision.get("tenant") or ""
+    return kind.replace("_", " ") + (f": {why}" if why else "")
+
+
+def _others(details: Details) -> str:
+    """Tell an entry that nothing more is known of: its numbers, or else its details."""
+    told = details.get("numbers") or {key: value for key, value in details.items() if key not in RECORD}
+    return ", ".join(f"{key} {_short(value)}" for key, value in told.items() if value not in (None, "", [], {}))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = _and([str(each) for each in value]) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(words)
+
+
+_WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
+    "snapshot.activate": _activate,
+    "snapshot.rollback": _rollback,
+    "snapshot.release": _release,
+    "snapshot.gc": _gc,
+    "snapshot.create": _create,
+    "snapshot.pin": _nothing,
+    "snapshot.unpin": _nothing,
+    "drift.quarantine": _quarantine,
+    "drift.extend": _extend,
+    "trainer.mode": _change,
+    "trainer.config": _change,
+    "trainer.add": _add,
+    "trainer.remove": _remove,
+    "trainer.pause": _nothing,
+    "trainer.resume": _nothing,
+    "state.restored": _restored,
+    "rollout.": _rollout,
+}
