@@ -212,7 +212,7 @@ def test_a_long_table_shows_the_newest_and_every_failing_window(
     ("argv", "code", "says"),
     [
         (["mian"], 4, "Did you mean 'main'?"),
-        (["--by", "feature"], 2, "--by can't be 'feature'"),
+        (["--by", "hour"], 2, "--by can't be 'hour'"),
         (["--fail-on", "never"], 2, "--fail-on can't be 'never'"),
         (["--format", "pdf"], 2, "--format can't be 'pdf'"),
         (["--out", "report"], 2, "name it .html, .md or .json"),

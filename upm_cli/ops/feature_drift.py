@@ -131,6 +131,7 @@ def build(
     fold, recent = FeatureDrift(reference, policy), _Recent(reference, policy, since_ms)
     for first, batch in log.follow(store, trainer.stream, rows.last_seq + 1):
         for look in fold.fold(first, batch):
+            recent.count(look)
             recent.add(look)
     open_look = fold.open_look()
     if open_look is not None:
@@ -147,7 +148,7 @@ def _newest_end_ms(store: Store, stream: str, policy: FeaturePolicy) -> int:
 
 
 class _Recent:
-    """The looks that count together as the current windows, and what all looks found."""
+    """The looks that count together as the current windows, and what the closed ones found."""
 
     def __init__(self, reference: Reference, policy: FeaturePolicy, since_ms: int | None) -> None:
         self._policy, self._since_ms, self._reference = policy, since_ms, reference
@@ -155,10 +156,14 @@ class _Recent:
         self.span: Span | None = None
         self.drifted: dict[int, int] = {}
 
-    def add(self, look: Look) -> None:
-        for one in look.findings if look.is_judged else ():
+    def count(self, look: Look) -> None:
+        """Remember what a closed look found."""
+        for one in look.findings:
             if one.drifted:
                 self.drifted[one.feature] = self.drifted.get(one.feature, 0) + 1
+
+    def add(self, look: Look) -> None:
+        """Let a look count as current, if it is recent enough."""
         if self._since_ms is not None and look.span.end_ms <= self._since_ms:
             return
         if self._sketch is None or self.span is None or (self._since_ms is None and look.is_judged):
