@@ -34,6 +34,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("drift-report", "drift", "Safety"),
     ("validate", "validate", "Safety"),
     ("audit", "audit", "Safety"),
+    ("at", "at", "Safety"),
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),

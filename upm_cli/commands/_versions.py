@@ -1,13 +1,17 @@
 """The arguments [TRAINER] [VERSION] of the release verbs: either may be left out."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from upm_cli.commands._context import Context
+from upm_cli.commands._times import moment_ms
 from upm_cli.core.records import Ring
 from upm_cli.core.versions import is_version_word
 from upm_cli.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from upm_cli.store.session import Store
 
 TrainerArg = Annotated[
     str | None, typer.Argument(metavar="[TRAINER]", help="Default: the only one.", show_default=False)
@@ -15,24 +19,37 @@ TrainerArg = Annotated[
 VersionArg = Annotated[
     str | None,
     typer.Argument(
-        metavar="[VERSION]", help="42, v42, latest, active or previous. Default: latest.", show_default=False
+        metavar="[VERSION]",
+        help="42, v42, latest, active, previous, @2h (active then). Default: latest.",
+        show_default=False,
     ),
 ]
 
 
 def trainer_and_version(
-    ctx: Context, first: str | None, second: str | None, default: str = "latest"
+    ctx: Context, first: str | None, second: str | None, default: str = "latest", ring: Ring | None = None
 ) -> tuple[str, str]:
     """Return the trainer and the word for a version that were meant.
 
-    A single argument that can only be a version is one: `upm activate v42`.
+    A single argument that can only be a version is one: `upm activate v42`. A time (`@2h`) is the number of the version
+    that was live then, in `ring` if one is given.
     """
     if first is not None and second is None and is_version_word(first):
         try:
             return ctx.trainer_name(first), default
         except NotFoundError:
             first, second = None, first
-    return ctx.trainer_name(first), second or default
+    name, word = ctx.trainer_name(first), second or default
+    return name, word if not word.startswith("@") else at_time(ctx, ctx.store, name, word, ring)
+
+
+def at_time(ctx: Context, store: "Store", name: str, word: str, ring: Ring | None) -> str:
+    """Return the version that `word` (`@2h`, `@2026-11-23T12:00Z`) names: what was live then, as a number."""
+    from upm_cli.ops.at import version_at
+
+    at_ms = moment_ms(word.removeprefix("@"), ctx.clock.now_ms(), "the time of VERSION")
+    with store.read() as reader:
+        return str(version_at(reader, name, at_ms, ring))
 
 
 def parse_ring(text: str | None, option: str) -> Ring | None:

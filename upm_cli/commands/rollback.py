@@ -9,7 +9,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import emit
-from upm_cli.commands._versions import parse_ring
+from upm_cli.commands._versions import at_time, parse_ring
 from upm_cli.errors import UpmError
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def rollback(
     trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="The trainer; never guessed.")],
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="VERSION", help="42, v42 or previous. Default: the last known good one."),
+        typer.Option(
+            "--to", metavar="VERSION", help="42, v42, previous or @2h (active then). Default: the last good one."
+        ),
     ] = None,
     ring: Annotated[
         str | None,
@@ -76,6 +78,8 @@ def _store(ctx: Context) -> "Iterator[Store]":
 def _ready(ctx: Context, store: "Store", name: str, to: str | None, ring: "Ring | None") -> "Callable[..., RolledBack]":
     from upm_cli.ops.rollback import rollback as go_back
 
+    if to is not None and to.startswith("@"):
+        to = at_time(ctx, store, name, to, ring)
     return partial(
         go_back,
         store,

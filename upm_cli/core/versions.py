@@ -20,8 +20,8 @@ def snapshot_id(trainer: str, version: int) -> str:
 
 
 def is_version_word(word: str) -> bool:
-    """Say whether `word` can only be meant as a version: a number, v42, latest, active, previous."""
-    return word in _WORDS or _VERSION.fullmatch(word) is not None
+    """Say whether `word` can only be meant as a version: a number, v42, latest, active, previous, @2h."""
+    return word in _WORDS or word.startswith("@") or _VERSION.fullmatch(word) is not None
 
 
 def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live, ring: Ring | None = None) -> int:
@@ -42,7 +42,7 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
     if word not in _WORDS:
         raise UsageError(
             f"{word!r} is not a version of {trainer}",
-            hint=f"use a number (42, v42) or one of {', '.join(_WORDS)}",
+            hint=f"use a number (42, v42), one of {', '.join(_WORDS)}, or @2h for what was active two hours ago",
             code="UPM-E029",
         )
     where = ring or default_ring(live)
