@@ -49,7 +49,7 @@ def _check_stages(settings: Settings, add: Callable[[str, str, str], None]) -> N
     """Check that the stages of a rollout lead from shadow to everybody, and the budget of false alarms."""
     example = "write them as in: shadow, canary 5% for 24h, global 100%"
     try:
-        stages = tuple(parse_stage(text, 0) for text in settings.rollout.stages)
+        stages = tuple(parse_stage(text) for text in settings.rollout.stages)
         RolloutPolicy(stages=stages)
     except ValueError as exc:
         add("rollout.stages", str(exc), example)

@@ -222,7 +222,7 @@ class RolloutSettings:
             "global 75% for 24h",
             "global 100%",
         ),
-        "Stages with their share of tenants and least time; shadow lasts policy.min_shadow_hours.",
+        "Stages with their share of tenants and least time; shadow lasts policy.min_shadow_hours at least.",
     )
     automatic: bool = setting(True, "Whether stages follow by themselves; false: each wants `upm rollout promote`.")
     min_tenants: int = setting(1, "Tenants in a canary at least.", at_least=1, at_most=1_000_000)

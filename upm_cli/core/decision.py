@@ -19,6 +19,7 @@ Recompute = Callable[[Mapping[str, Any]], Any]
 # A kind that ends with a dot stands for all that begin with it.
 RECOMPUTE: Final[Mapping[str, tuple[str, str]]] = {
     "snapshot.activate": ("upm_cli.core.gates", "recompute"),
+    "snapshot.refuse": ("upm_cli.core.gates", "recompute"),
     "snapshot.rollback": ("upm_cli.core.recorded", "recompute_rollback"),
     "snapshot.release": ("upm_cli.core.recorded", "recompute_release"),
     "snapshot.gc": ("upm_cli.core.recorded", "recompute_gc"),

@@ -1,27 +1,19 @@
 """Gates: what may say no to a snapshot on its way to tenants.
 
 A gate is a function from a candidate to a result with numbers; a refusal names the gate and what would satisfy it.
+Whatever is missing, unknown or stale says no: nothing here is open by default but ring shadow, which nobody sees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from upm_cli.core.records import Ring, Snapshot, Trainer
+from upm_cli.core.plain import from_plain
+from upm_cli.core.records import Ring
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import RefusedError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """What a gate looks at: a verified snapshot on its way into a ring."""
-
-    trainer: Trainer
-    snapshot: Snapshot
-    ring: Ring
-    percent: int
-    feature_enabled: bool  # features.unified_model
-    descends_from_bad: int | None  # see `tainted_by`
+OVERRIDABLE: Final = ("evidence", "freeze", "policy", "shadow", "tenants")  # by an admin, with reason and expiry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,62 +27,176 @@ class GateResult:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a contest said about the snapshot, or the lineage it comes from. Ages are of the newest window judged."""
+
+    contest_id: str
+    verdict: str  # pass | fail | unknown
+    windows: int
+    age_ms: int
+    speaks: bool  # whether it is about this snapshot, against what serves now
+    detail: str
+    more: int | None = None  # about how many more windows a verdict needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a gate looks at: a verified snapshot on its way into a ring."""
+
+    trainer: str
+    version: int
+    quarantined: bool
+    quarantine_reason: str | None
+    ring: Ring
+    percent: int
+    feature_enabled: bool  # features.unified_model
+    descends_from_bad: int | None  # see `tainted_by`
+    is_wider: bool = True  # more tenants would see it than see it now
+    proof: Proof | None = None
+    max_proof_age_ms: int = 0
+    frozen: str | None = None  # the freeze that lasts, in words
+    others: tuple[GateResult, ...] = ()  # gates that were asked elsewhere
+    overridden: frozenset[str] = frozenset()  # gates with an override in force
+
+    @property
+    def name(self) -> str:
+        return snapshot_id(self.trainer, self.version)
+
+    @property
+    def exposes(self) -> bool:
+        """Whether tenants would see it who don't now."""
+        return self.ring is not Ring.SHADOW and self.is_wider
+
+
 Gate = Callable[[Candidate], GateResult]
 
 
 def quarantine_gate(candidate: Candidate) -> GateResult:
     """Allow what is not quarantined; holds for every ring, shadow too."""
-    shot = candidate.snapshot
+    why = f"quarantined ({candidate.quarantine_reason or 'no reason given'})"
     return GateResult(
         gate="quarantine",
-        allowed=not shot.quarantined,
-        detail=f"{snapshot_id(shot.trainer, shot.version)} is "
-        + (f"quarantined ({shot.quarantine_reason or 'no reason given'})" if shot.quarantined else "not quarantined"),
-        satisfy=f"activate another version, or lift it: upm snapshot release {shot.trainer} {shot.version} --reason …",
-        numbers={"version": shot.version, "quarantined": shot.quarantined},
+        allowed=not candidate.quarantined,
+        detail=f"{candidate.name} is {why if candidate.quarantined else 'not quarantined'}",
+        satisfy="activate another version, or lift it: "
+        f"upm snapshot release {candidate.trainer} {candidate.version} --reason …",
+        numbers={"version": candidate.version, "quarantined": candidate.quarantined},
     )
 
 
 def lineage_gate(candidate: Candidate) -> GateResult:
     """Allow what did not learn on from a version that was rolled back."""
-    shot, bad = candidate.snapshot, candidate.descends_from_bad
-    name = snapshot_id(shot.trainer, shot.version)
+    bad = candidate.descends_from_bad
     return GateResult(
         gate="lineage",
         allowed=bad is None,
-        detail=f"{name} learned on from v{bad}, which was rolled back"
+        detail=f"{candidate.name} learned on from v{bad}, which was rolled back"
         if bad
-        else f"{name} descends from nothing rolled back",
+        else f"{candidate.name} descends from nothing rolled back",
         satisfy=f"wait for a snapshot made since the rollback, or clear v{bad}: "
-        f"upm snapshot release {shot.trainer} {bad} --reason …",
-        numbers={"version": shot.version, "rolled_back_ancestor": bad},
+        f"upm snapshot release {candidate.trainer} {bad} --reason …",
+        numbers={"version": candidate.version, "rolled_back_ancestor": bad},
     )
 
 
 def feature_gate(candidate: Candidate) -> GateResult:
     """Allow exposure to tenants only while the feature is switched on; shadow is always allowed."""
-    exposed = candidate.ring is not Ring.SHADOW
     return GateResult(
         gate="feature",
-        allowed=candidate.feature_enabled or not exposed,
+        allowed=candidate.feature_enabled or candidate.ring is Ring.SHADOW,
         detail=f"features.unified_model is {'on' if candidate.feature_enabled else 'off'}",
         satisfy="set features.unified_model: true in upm.yaml, or activate with --to-stage shadow",
         numbers={"features.unified_model": candidate.feature_enabled, "ring": candidate.ring.value},
     )
 
 
-GATES: Final[tuple[Gate, ...]] = (quarantine_gate, lineage_gate, feature_gate)
+def freeze_gate(candidate: Candidate) -> GateResult:
+    """Allow more exposure outside of freezes only."""
+    return GateResult(
+        gate="freeze",
+        allowed=candidate.frozen is None or not candidate.exposes,
+        detail=f"frozen: {candidate.frozen}" if candidate.frozen else "not frozen",
+        satisfy="wait until it ends; rollback works all the time",
+        numbers={"frozen": candidate.frozen},
+    )
+
+
+def evidence_gate(candidate: Candidate) -> GateResult:
+    """Allow more exposure only where a contest passed that is about this snapshot and not stale."""
+    proof = candidate.proof
+    numbers: dict[str, Any] = {"verdict": "unknown", "windows": 0}
+    satisfy = "feed labelled windows until the drift monitor has a verdict: upm drift-report " + candidate.trainer
+    if proof is not None:
+        numbers = {"verdict": proof.verdict, "windows": proof.windows, "contest": proof.contest_id}
+        numbers |= {"age_ms": proof.age_ms, "more": proof.more}
+    if not candidate.exposes:
+        said, allowed = "nobody sees it who does not now", True
+    elif proof is None:
+        said, allowed = "no contest has judged it", False
+    elif not proof.speaks:
+        said, allowed = f"{proof.contest_id} is not about {candidate.name}: {proof.detail}", False
+        satisfy = f"activate latest, or begin a rollout, which judges it: upm rollout start {candidate.trainer}"
+    elif proof.verdict != "pass":
+        said, allowed = f"{proof.verdict} after {proof.windows:,} windows: {proof.detail}", False
+        if proof.more:
+            satisfy = f"about {proof.more:,} more labelled windows are needed: upm drift-report {candidate.trainer}"
+    elif not 0 <= proof.age_ms <= candidate.max_proof_age_ms:
+        said, allowed = f"the evidence is {proof.age_ms / 3_600_000:.1f} h old", False
+        satisfy = "see why nothing was judged since: upm status"
+    else:
+        said, allowed = f"pass on {proof.windows:,} windows: {proof.detail}", True
+    return GateResult(gate="evidence", allowed=allowed, detail=said, satisfy=satisfy, numbers=numbers)
+
+
+GATES: Final[tuple[Gate, ...]] = (quarantine_gate, lineage_gate, feature_gate, freeze_gate, evidence_gate)
+
+
+def ask(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult, ...]:
+    """Return what every gate says, those asked elsewhere too, with overrides in force applied."""
+    results = [*(gate(candidate) for gate in gates), *candidate.others]
+    return tuple(_overridden(result, candidate.overridden) for result in results)
+
+
+def _overridden(result: GateResult, overridden: frozenset[str]) -> GateResult:
+    """Return `result`, allowed where an override is in force. Proven harm is never overridden."""
+    is_harm = result.gate == "evidence" and result.numbers.get("verdict") == "fail"
+    if result.allowed or is_harm or result.gate not in OVERRIDABLE or result.gate not in overridden:
+        return result
+    numbers = {**result.numbers, "overridden": True}
+    return replace(result, allowed=True, detail=f"overridden: {result.detail}", satisfy="", numbers=numbers)
 
 
 def pass_gates(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult, ...]:
     """Return what every gate said; raises RefusedError naming the first that says no and what would satisfy it."""
-    results = tuple(gate(candidate) for gate in gates)
+    results = ask(candidate, gates)
     refused = [result for result in results if not result.allowed]
     if refused:
+        others = f" (and {', '.join(result.gate for result in refused[1:])})" if len(refused) > 1 else ""
         raise RefusedError(
-            f"gate {refused[0].gate}: {refused[0].detail}",
+            f"gate {refused[0].gate}: {refused[0].detail}{others}",
             hint=refused[0].satisfy,
             code="UPM-E051",
-            context={"gates": [{"gate": r.gate, "allowed": r.allowed, **r.numbers} for r in results]},
+            context={"gate": refused[0].gate, "gates": [as_context(result) for result in results]},
         )
     return results
+
+
+def as_context(result: GateResult) -> dict[str, Any]:
+    """Return what a gate said, for an error's context and for JSON."""
+    said = {"gate": result.gate, "allowed": result.allowed, "detail": result.detail, "satisfy": result.satisfy}
+    return {**result.numbers, **said}
+
+
+def recompute(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the gates again about a recorded candidate; returns the outcome that was recorded."""
+    said = outcome(ask(from_plain(Candidate, inputs["candidate"])))
+    return said | {name: inputs[name] for name in ("bytes_are_right",) if name in inputs}
+
+
+def outcome(results: Sequence[GateResult]) -> dict[str, Any]:
+    """Return what the gates decided, in plain values."""
+    return {
+        "allowed": all(result.allowed for result in results),
+        "gates": {result.gate: result.allowed for result in results},
+    }

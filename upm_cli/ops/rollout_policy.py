@@ -18,7 +18,7 @@ def policy_of(settings: "Settings", rules: Iterable[TenantRule] = ()) -> Rollout
     rollout, shadow_ms = settings.rollout, settings.policy.min_shadow_hours * HOUR_MS
     named = list(rules)
     return RolloutPolicy(
-        stages=tuple(parse_stage(text, shadow_ms) for text in rollout.stages),
+        stages=tuple(parse_stage(text) for text in rollout.stages),
         min_tenants=rollout.min_tenants,
         min_shadow_ms=shadow_ms,
         watch_ms=rollout.watch_ms,

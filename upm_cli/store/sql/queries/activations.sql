@@ -1,7 +1,10 @@
 -- name: live
--- The newest epoch of each ring.
-SELECT * FROM activations WHERE trainer = $trainer
-QUALIFY row_number() OVER (PARTITION BY ring ORDER BY epoch DESC) = 1
+-- The newest epoch of each ring; a ring for tenants that has none left (0 %) serves nothing.
+SELECT * FROM (
+    SELECT * FROM activations WHERE trainer = $trainer
+    QUALIFY row_number() OVER (PARTITION BY ring ORDER BY epoch DESC) = 1
+)
+WHERE ring = 'shadow' OR percent > 0
 ORDER BY epoch;
 
 -- name: history
