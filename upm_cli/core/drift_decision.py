@@ -22,31 +22,55 @@ def quarantine_inputs(
     `snapshots` are the trainer's (those that touch the window are kept), `passed_seq` is where the next window that
     passed begins, `way_back` the version that a rollback would find, None: none.
     """
+    return {
+        **extend_inputs(window, snapshots, passed_seq),
+        "n": window.n,
+        "p95": window.p95,
+        "failed_early": to_plain(window.metadata.get("failed_early")),
+        "policy": to_plain(policy),
+        "way_back": way_back,
+    }
+
+
+def extend_inputs(window: DriftWindow, snapshots: Iterable[Snapshot], passed_seq: int | None) -> dict[str, Any]:
+    """Write down what says which snapshots a failed window casts doubt on."""
     touching = [s for s in snapshots if s.first_seq <= window.last_seq and s.last_seq >= window.first_seq]
     return {
         "window": {
             "window_id": window.window_id,
             "first_seq": window.first_seq,
             "last_seq": window.last_seq,
-            "rule": window.metadata["rule"],
-            "n": window.n,
-            "p95": window.p95,
-            "failed_early": to_plain(window.metadata.get("failed_early")),
             "suspects": to_plain(window.metadata.get("suspects", ())),
         },
-        "policy": to_plain(policy),
         "snapshots": snapshot_sketches(touching),
         "passed_seq": passed_seq,
-        "way_back": way_back,
     }
+
+
+def recompute_extend(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all versions that a failed window casts doubt on, those it names already among them."""
+    return extend_outcome([*inputs["window"]["suspects"], *_fresh(inputs)])
+
+
+def extend_outcome(barred: Iterable[int]) -> dict[str, Any]:
+    """Return what is recorded when a quarantine reaches further snapshots."""
+    return {"barred": sorted(barred)}
 
 
 def recompute_quarantine(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdict on the window, the snapshots it casts doubt on, and what is recommended."""
-    seen, policy = inputs["window"], from_plain(DriftPolicy, inputs["policy"])
-    verdict = judge(Stats(n=seen["n"], scores=seen["n"], dropped=0, p95=seen["p95"]), policy)
-    if seen["failed_early"] is not None:  # a window that failed stays failed
+    policy = from_plain(DriftPolicy, inputs["policy"])
+    verdict = judge(Stats(n=inputs["n"], scores=inputs["n"], dropped=0, p95=inputs["p95"]), policy)
+    if inputs["failed_early"] is not None:  # a window that failed stays failed
         verdict = Verdict.FAIL
+    fails = verdict is Verdict.FAIL and policy.quarantine_enabled
+    barred = sorted([*inputs["window"]["suspects"], *(_fresh(inputs) if fails else ())])
+    return quarantine_outcome(verdict.value, barred, inputs["way_back"])
+
+
+def _fresh(inputs: Mapping[str, Any]) -> list[int]:
+    """Return the versions that the recorded window casts doubt on and does not name yet."""
+    seen = inputs["window"]
     window = DriftWindow(
         trainer="",
         window_id=seen["window_id"],
@@ -54,21 +78,18 @@ def recompute_quarantine(inputs: Mapping[str, Any]) -> dict[str, Any]:
         started_at_ms=0,
         closed_at_ms=0,
         status=DriftStatus.OPEN,
-        verdict=verdict.value,
-        threshold=policy.drift_threshold,
-        n=seen["n"],
+        verdict=Verdict.FAIL.value,
+        threshold=0.0,
+        n=0,
         mean=None,
-        p95=seen["p95"],
+        p95=None,
         max=None,
         first_seq=seen["first_seq"],
         last_seq=seen["last_seq"],
         metadata={"suspects": seen["suspects"]},
     )
-    fails = verdict is Verdict.FAIL and policy.quarantine_enabled
-    fresh = suspects(window, inputs["passed_seq"], sketched_snapshots("", inputs["snapshots"])) if fails else []
-    return quarantine_outcome(
-        verdict.value, sorted([*seen["suspects"], *(s.version for s in fresh)]), inputs["way_back"]
-    )
+    found = suspects(window, inputs["passed_seq"], sketched_snapshots("", inputs["snapshots"]))
+    return [snapshot.version for snapshot in found]
 
 
 def quarantine_outcome(verdict: str, barred: Iterable[int], way_back: int | None) -> dict[str, Any]:

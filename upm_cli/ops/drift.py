@@ -180,7 +180,7 @@ def _commit(
             for row in failed
         ]
         if changed:
-            quarantine.extend(tx, monitor.trainer)
+            quarantine.extend(tx, clock, monitor.trainer, config_digest=config)
         if found.closed:
             drift.prune(tx, monitor.trainer, KEEP_WINDOWS)
         _tell_trainer(tx, clock, monitor.trainer, changed)

@@ -1,13 +1,15 @@
 """Barring the snapshots that a failed drift window casts doubt on, and telling everybody."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.activation import plan_rollback
 from upm_cli.core.decision import DecisionRecord
 from upm_cli.core.drift import DriftPolicy
-from upm_cli.core.drift_decision import quarantine_inputs, quarantine_outcome
+from upm_cli.core.drift_decision import extend_inputs, extend_outcome, quarantine_inputs, quarantine_outcome
 from upm_cli.core.drift_record import suspects
 from upm_cli.core.records import DriftStatus, DriftWindow
 from upm_cli.core.versions import snapshot_id
@@ -80,16 +82,41 @@ def begin(
     return window
 
 
-def extend(tx: Tx, trainer: str) -> None:
+def extend(tx: Tx, clock: Clock, trainer: str, *, config_digest: str | None = None) -> None:
     """Bar snapshots that learned from a quarantined window, but were committed after it was judged."""
     passed_seq = None
     for window in drift.newest(tx, trainer, LOOK_BACK):
         if window.status is DriftStatus.QUARANTINED:
+            rows = snapshots.list_for(tx, trainer)
             barred = _bar(tx, window, passed_seq)
             if barred is not window:
                 drift.put(tx, barred)
+                inputs = extend_inputs(window, rows, passed_seq)
+                _record_extension(tx, ids.uuid7(clock), window, barred, inputs, config_digest)
         if window.verdict == "pass":
             passed_seq = window.first_seq
+
+
+def _record_extension(
+    tx: Tx,
+    decision_id: str,
+    window: DriftWindow,
+    barred: DriftWindow,
+    inputs: Mapping[str, Any],
+    config_digest: str | None,
+) -> None:
+    named = set(window.metadata.get("suspects", ()))
+    decision = DecisionRecord(
+        decision_id=decision_id,
+        kind="drift.extend",
+        subject=window.trainer,
+        inputs=inputs,
+        outcome=extend_outcome(barred.metadata["suspects"]),
+        numbers={"first_seq": window.first_seq, "last_seq": window.last_seq},
+        reason=f"committed after window {window.window_id} was judged, and learned from it",
+    )
+    fresh = [snapshot_id(window.trainer, v) for v in barred.metadata["suspects"] if v not in named]
+    record(tx, decision, config_digest=config_digest, drift_window_id=window.window_id, snapshot_ids=fresh)
 
 
 def resolve(tx: Tx, trainer: str, incident_id: str) -> None:

@@ -77,6 +77,9 @@ class TrainingSession:
         """Take the trainer over: raise its fence and load its checkpoint."""
         with store.write(actor="trainer") as tx:
             trainer = trainers.get(tx, name)
+            if trainer.config_digest not in (None, settings.digest()):
+                changed = {"before": trainer.config_digest, "after": settings.digest()}
+                tx.ledger("trainer.config", name, **changed, reason="settings that change what is learned are others")
             trainer = replace(
                 trainer,
                 fence=trainer.fence + 1,
