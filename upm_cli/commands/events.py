@@ -50,12 +50,23 @@ def events(
         Column("time", "TIME", show=lambda at: at[:19].replace("T", " ") + "Z"),
         Column("type", "TYPE"),
         Column("source", "SOURCE"),
-        Column("data", "DATA", show=_brief),
+        Column("data", "DATA", show=_told),
     ]
     table = Table(
         key="events", columns=columns, empty="nothing has happened" + (f" since {since}" if since else " yet")
     )
     emit(ctx, {"events": list(cloud_events(ctx.store, types or (), after_ms))}, table)
+
+
+def _told(data: Mapping[str, Any]) -> str:
+    """Return an event in words if it is a ledger entry, else its values."""
+    from upm_cli.ops.ledger_words import what
+
+    if "action" not in data or "details" not in data:
+        return _brief(data)
+    reason = data["details"].get("reason")
+    parts = [f"#{data['n']}", f"{data['actor']}:", str(data["subject"]), what(data["action"], data["details"])]
+    return " ".join(part for part in parts if part) + (f" ({reason})" if reason else "")
 
 
 def _brief(data: Mapping[str, Any]) -> str:

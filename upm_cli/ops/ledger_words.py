@@ -24,6 +24,16 @@ def _activate(details: Details) -> str:
     return f"live in {details['ring']}{share}" + (f", before: v{before}" if before else "")
 
 
+def _refuse(details: Details) -> str:
+    return f"refused for {details['ring']}: {details['error']['message']}"
+
+
+def _override(details: Details) -> str:
+    until = f" until {details['expires_at'][:16]}Z" if details.get("expires_at") else ""
+    waits = ", once a second person agrees" if details.get("needs_approval") else ""
+    return f"gate {details['gate']}{until}{waits}"
+
+
 def _rollback(details: Details) -> str:
     return f"back to v{details['to_version']} in {_and(details['rings'])}"
 
@@ -120,6 +130,7 @@ def _and(words: Sequence[str]) -> str:
 
 _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.activate": _activate,
+    "snapshot.refuse": _refuse,
     "snapshot.rollback": _rollback,
     "snapshot.release": _release,
     "snapshot.gc": _gc,
@@ -136,4 +147,5 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "trainer.resume": _nothing,
     "state.restored": _restored,
     "rollout.": _rollout,
+    "override.": _override,
 }

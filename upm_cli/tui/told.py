@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from upm_cli.ops.events import LEDGER
+from upm_cli.ops.ledger_words import what
 from upm_cli.tui.text import NONE, loss_of, plain
 
 #: Told by a ledger entry of the same commit, which also says who and why.
@@ -32,7 +33,7 @@ def _line(event: Mapping[str, Any]) -> Told:
     data, kind = event["data"], str(event["type"])
     if kind.startswith(LEDGER):
         action, details = str(data["action"]), data["details"]
-        words = [_what(action, details), *_who(data["actor"], details)]
+        words = [what(action, details), *_who(data["actor"], details)]
         subject = str(data["subject"])
         return Told(
             at=event["time"],
@@ -49,27 +50,6 @@ def _line(event: Mapping[str, Any]) -> Told:
 def _who(actor: str, details: Mapping[str, Any]) -> Sequence[str]:
     reason = str(details.get("reason") or "")
     return (actor, f"“{reason}”" if reason else "")
-
-
-def _what(action: str, details: Mapping[str, Any]) -> str:
-    """Return the numbers of a ledger entry that matter."""
-    if action == "snapshot.activate":
-        before = details.get("previous_version")
-        share = "" if details["ring"] == "shadow" else f" {details['percent']} %"
-        return f"live in {details['ring']}{share}" + (f", before: v{before}" if before else "")
-    if action == "snapshot.rollback":
-        return f"back to v{details['to_version']} in {' and '.join(details['rings'])}"
-    if action == "drift.quarantine":
-        barred = ", ".join(name.partition("@")[2] for name in details["snapshot_ids"])
-        bars = f"; bars v{barred.replace(', ', ', v')}" if barred else ""
-        return (
-            f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{bars}; recommends {details['recommendation']}"
-        )
-    if action == "snapshot.gc":
-        return f"{len(details['versions'])} deleted"
-    if action == "trainer.mode":
-        return f"{details['before']} → {details['after']}"
-    return ""
 
 
 def _fact(data: Mapping[str, Any]) -> str:
