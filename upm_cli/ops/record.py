@@ -13,7 +13,7 @@ def record(tx: "Tx", decision: DecisionRecord, *, config_digest: str | None, **m
     """Write `decision` into the ledger with the commit `tx`: action = its kind.
 
     `config_digest` is that of all settings in force (`Settings.full_digest`), None when they could not be read.
-    `more` are further details for whoever reads the entry. Raises InvalidError for numbers that are not finite.
+    `more` are further details for whoever reads the entry.
     """
     inputs = to_plain(decision.inputs, "inputs")
     details = to_plain(more, "details") | {
