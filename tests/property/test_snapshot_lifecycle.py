@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from upm_cli.core.activation import plan_activation, plan_rollback, rollback_targets
 from upm_cli.core.changes import Changes, Decision, activation_changes, released, rollback_changes
-from upm_cli.core.gates import Candidate, pass_gates
+from upm_cli.core.gates import Candidate, lineage_gate, pass_gates, quarantine_gate
 from upm_cli.core.records import Activation, Mode, Pin, Ring, Snapshot, SnapshotStatus, Trainer
 from upm_cli.core.retention import DAY_MS, RetentionPolicy, plan_retention, protected_versions
 from upm_cli.core.versions import abandoned, parent_version, skipped_ranges, tainted_by
@@ -95,15 +95,17 @@ class Lifecycle(RuleBasedStateMachine):
         share = None if ring is Ring.SHADOW else share
         plan = plan_activation(self.trainer, self.live, self.pins, version, ring, share)
         candidate = Candidate(
-            trainer=self.trainer,
-            snapshot=self.rows[version],
+            trainer="t",
+            version=version,
+            quarantined=self.rows[version].quarantined,
+            quarantine_reason=None,
             ring=ring,
             percent=plan.percent,
             feature_enabled=True,
             descends_from_bad=ancestor,
         )
         try:
-            pass_gates(candidate)
+            pass_gates(candidate, (quarantine_gate, lineage_gate))
         except RefusedError:
             assert self.rows[version].quarantined or ancestor is not None
             return

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from upm_cli.store import (
     trainers,
 )
 from upm_cli.store.session import Store
+from upm_cli.testing import open_policy, prove
 
 T0 = 1_800_000_000_000
 
@@ -74,6 +76,7 @@ class World:
     clock: FixedClock = field(default_factory=FixedClock)
     settings: Settings = field(default_factory=Settings)
     name: str = "main"
+    proves: bool = True  # what is activated has passed its contest, and the policy has nothing against it
 
     def __post_init__(self) -> None:
         self.store = Store.create(self.home, self.clock)
@@ -124,7 +127,14 @@ class World:
         return row.version
 
     def activate(self, word: str = "latest", ring: Ring = Ring.GLOBAL, **more: Any) -> Any:
-        return activate(self.store, self.clock, self.settings, self.name, word, ring=ring, actor="ada", **more)
+        settings: Settings = open_policy(self.settings, "ada") if self.proves else self.settings
+        if self.proves and ring is not Ring.SHADOW:
+            self.prove()
+        return activate(self.store, self.clock, settings, self.name, word, ring=ring, actor="ada", **more)
+
+    def prove(self) -> None:
+        """Let the lineage, and each snapshot, have passed against what serves now."""
+        prove(self.store, self.clock, self.name, first_seq=0, windows=1)
 
     def rollback(self, **more: Any) -> Any:
         return rollback(self.store, self.clock, self.name, actor="ada", **{"reason": "bad", **more})
@@ -321,6 +331,7 @@ def test_activation_moves_the_pointer_and_tells_event_and_ledger(world: World) -
 def test_activating_what_is_active_changes_nothing(world: World) -> None:
     world.learn()
     before = world.activate().activation
+    world.proves = False
     token = world.store.token()
     again = world.activate()
     assert (again.is_done, again.activation, world.store.token()) == (True, before, token)
@@ -345,9 +356,19 @@ def test_percentages_that_make_no_sense_are_refused(world: World, ring: Ring, pe
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(world: World) -> None:
     world.learn()
-    token = world.store.token()
-    done = world.activate(dry_run=True)
-    assert (done.activation.version, done.activation.epoch, world.store.token()) == (1, 1, token)
+    world.activate(dry_run=True)
+    world.prove()
+    done = activate(
+        world.store,
+        world.clock,
+        open_policy(world.settings, "ada"),
+        "main",
+        ring=Ring.GLOBAL,
+        actor="ada",
+        dry_run=True,
+    )
+    assert (done.activation.version, done.activation.epoch, world.live()) == (1, 1, {})
+    assert [entry["action"] for entry in ledger.read(world.home)] == []
 
 
 def test_a_damaged_snapshot_is_not_activated(world: World) -> None:
@@ -378,7 +399,7 @@ def test_the_feature_flag_keeps_tenants_out_but_not_shadow(tmp_path: Path) -> No
 
 def test_a_further_gate_can_be_put_in(world: World) -> None:
     def never(candidate: Candidate) -> GateResult:
-        return GateResult(gate="never", allowed=False, detail=f"v{candidate.snapshot.version}", satisfy="wait")
+        return GateResult(gate="never", allowed=False, detail=f"v{candidate.version}", satisfy="wait")
 
     world.learn()
     with pytest.raises(RefusedError, match="gate never: v1") as refusal:
@@ -414,7 +435,7 @@ def test_a_decision_from_an_older_epoch_is_refused(world: World) -> None:
     world.activate("1")
 
     def meddle(candidate: Candidate) -> GateResult:
-        if candidate.trainer.epoch == 1 and candidate.snapshot.version == 2:
+        if world.trainer.epoch == 1 and candidate.version == 2:
             world.activate("3")  # between the reading and the commit of the activation of 2
         return GateResult(gate="meddle", allowed=True, detail="")
 
@@ -801,16 +822,19 @@ def test_a_disk_that_stays_full_is_told_and_nothing_changed(world: World, faults
 
 RACER = """
 import sys, time
+from dataclasses import replace
 from pathlib import Path
 from upm_cli.clock import SystemClock
-from upm_cli.config.schema import Settings
+from upm_cli.config.schema import RolloutSettings, Settings
 from upm_cli.core.records import Ring
 from upm_cli.errors import UpmError
 from upm_cli.ops.activate import activate
 from upm_cli.ops.rollback import rollback
 from upm_cli.store.session import Store
+from upm_cli.testing import open_policy
 
 home, verb, version = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+settings = open_policy(replace(Settings(), rollout=RolloutSettings(max_evidence_age_ms=365 * 86_400_000)), "racer")
 store = Store(home, SystemClock(), command=verb)
 with store.read() as reader:
     pass
@@ -818,7 +842,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 try:
     if verb == "activate":
-        done = activate(store, SystemClock(), Settings(), "main", version, ring=Ring.GLOBAL, actor="racer")
+        done = activate(store, SystemClock(), settings, "main", version, ring=Ring.GLOBAL, actor="racer")
     else:
         done = rollback(store, SystemClock(), "main", actor="racer", reason="race")
     print("unchanged" if done.is_done else "changed")
@@ -851,6 +875,8 @@ def race(home: Path, *runs: tuple[str, str]) -> list[str]:
 
 def test_of_two_processes_that_activate_the_same_version_one_does_it(world: World) -> None:
     world.learn()
+    world.clock.ms = time.time_ns() // 1_000_000
+    world.prove()
     said = race(world.home, ("activate", "1"), ("activate", "1"))
     assert sorted(said) == ["changed", "unchanged"]
     assert world.trainer.epoch == 1
@@ -859,8 +885,10 @@ def test_of_two_processes_that_activate_the_same_version_one_does_it(world: Worl
 def test_of_processes_that_activate_different_versions_each_epoch_has_one_winner(world: World) -> None:
     for _ in range(4):
         world.learn()
+    world.clock.ms = time.time_ns() // 1_000_000
+    world.prove()
     said = race(world.home, *(("activate", str(version)) for version in range(1, 5)))
-    assert set(said) <= {"changed", "UPM-E073"}
+    assert set(said) <= {"changed", "UPM-E073", "UPM-E051"}, "a late one finds another champion than the proof's"
     with world.store.read() as reader:
         history = activations.history(reader, "main")
     assert [a.epoch for a in history] == list(range(1, said.count("changed") + 1))

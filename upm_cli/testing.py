@@ -1,0 +1,89 @@
+"""Fakes for tests and rehearsals: what a drift monitor would have found, without the days it takes to find it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from upm_cli.clock import Clock
+from upm_cli.config.schema import PolicySettings, Settings
+from upm_cli.core.records import Evidence, Monitor
+from upm_cli.ops.decisions import View
+from upm_cli.ops.proof import champion_of
+from upm_cli.store import evidence, monitors
+from upm_cli.store.session import Store
+
+
+def prove(
+    store: Store,
+    clock: Clock,
+    trainer: str,
+    version: int | None = None,
+    *,
+    verdict: str = "pass",
+    stage: int = 0,
+    windows: int = 5000,
+    first_seq: int | None = None,
+    harmed: Sequence[str] = (),
+    tenants: Sequence[str] = (),
+) -> Evidence:
+    """Write what a contest found: of the lineage of `trainer`, or of its snapshot `version` as a candidate.
+
+    The champion is what serves now. The windows begin where the monitor has read to, or at `first_seq`; it has read
+    them all then.
+    """
+    with store.write(actor="drift-monitor") as tx:
+        view = View.read(tx, trainer)
+        monitor = monitors.get(tx, trainer)
+        first = monitor.position if first_seq is None else first_seq
+        last = first + windows - 1
+        champion = champion_of(view, version or -1)
+        found = Evidence(
+            trainer=trainer,
+            kind="lineage" if version is None else "candidate",
+            contest_id=f"{'lineage' if version is None else 'candidate'}/{champion or 'baseline'}/{version or 'lineage'}",
+            challenger=version,
+            champion=champion,
+            stage=stage,
+            verdict=verdict,
+            windows=windows,
+            first_seq=first,
+            last_seq=last,
+            findings=_findings(verdict, windows, first, last, harmed, tenants),
+            updated_at_ms=clock.now_ms(),
+        )
+        evidence.put(tx, found)
+        monitors.put(tx, _at(monitor, last + 1))
+    return found
+
+
+def _findings(
+    verdict: str, windows: int, first: int, last: int, harmed: Sequence[str], tenants: Sequence[str]
+) -> dict[str, object]:
+    promote = {"value": -0.02, "low": -0.03, "high": -0.01, "threshold": 0.01, "log_e": 9.0, "needed": None}
+    if verdict != "pass":
+        promote |= {"value": 0.05 if verdict == "fail" else 0.0, "high": 0.08, "needed": 3000}
+    return {
+        "verdict": verdict,
+        "reasons": [] if verdict == "pass" else [f"made up: {verdict}"],
+        "promote": promote,
+        "fresh_windows": windows,
+        "fresh_first_seq": first,
+        "first_seq": first,
+        "last_seq": last,
+        "harmed": list(harmed),
+        "tenant_names": list(tenants),
+    }
+
+
+def _at(monitor: Monitor, position: int) -> Monitor:
+    return replace(monitor, position=max(position, monitor.position))
+
+
+def open_policy(settings: Settings, *admins: str) -> Settings:
+    """Return `settings` under which `admins` may do everything, any tenant may be in a canary, and shadow takes no time.
+
+    Evidence is still asked for.
+    """
+    policy = PolicySettings(
+        canary_tenants=("*",), min_shadow_hours=0, actors=dict.fromkeys(admins, "admin"), readiness_quiet_hours=0
+    )
+    return replace(settings, policy=policy)
