@@ -98,10 +98,11 @@ def test_blocks_are_what_lists_would_hold(size: int, rows: list[tuple[int, float
         slow[stream].append(value)
     blocks, found = Blocks(size, 1, 2), {stream: [] for stream in range(4)}
     blocks.grow(4)
-    edges = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
+    edges = sorted([0, 0, len(rows), *(min(cut, len(rows)) for cut in cuts)])  # empty parts too
     for start, stop in pairwise(edges):
         part = rows[start:stop]
-        streams, means = blocks.add(np.array([s for s, _ in part]), np.array([[v] for _, v in part]))
+        values = np.array([v for _, v in part], np.float64)[:, None]
+        streams, means = blocks.add(np.array([s for s, _ in part], np.int64), values)
         for stream, mean in zip(streams.tolist(), means[:, 0].tolist(), strict=True):
             found[stream].append(mean)
     for stream, values in slow.items():
