@@ -151,7 +151,7 @@ def test_looks_can_be_of_another_length(tmp_path: Path, capsys: pytest.CaptureFi
     about = report(capsys, changed_at_the_end(tmp_path), "--window", "3h")["feature_drift"]
     assert about["looks"] == 1, "from 11:00, where the reference ends, to 15:00"
     assert about["current"]["from"][11:16] == "15:00"
-    assert about["significance"] == pytest.approx(0.5 * 3 / (90 * 24))
+    assert about["significance"] == pytest.approx(0.25 * 3 / (90 * 24))
 
 
 def test_what_the_live_version_learned_from_last_is_the_reference(

@@ -4,7 +4,7 @@ Advice, never a reason to roll back by itself. The reference is learned once fro
 row of the log is folded into the open look, a stretch of event time at least `window_duration_ms` long with at least
 `min_windows` windows. A closed look is tested feature by feature. All of it is a function of the rows of the log.
 
-One budget of false alarms is split in two halves: the looks, each at the significance that it leaves for one look; and
+The budget of false alarms is split in two halves: the looks, each at the significance that it leaves for one look; and
 an e-detector for each feature on "p < 0.01 and large", which finds what is small but stays.
 """
 
@@ -24,6 +24,7 @@ from upm_cli.core.window import F64Array, I64Array, RowKind, WindowBatch
 
 _COUNTED: Final = 20_000  # features counted in the reference, to find the most frequent ones and know newcomers
 
+_LARGER: Final = 4  # samples of the reference, in those of a look: its chance deviations are in all looks alike
 _P: Final = 0.01  # a look finds a feature changed below this p-value, if the change is large
 _RATE: Final = 0.02  # share of looks that may do so without any change: twice as many, as p-values are approximate
 
@@ -140,7 +141,7 @@ def learn_reference(scan: Callable[[], Rows], policy: FeaturePolicy, salt: int) 
 
 
 def _sketched(scan: Callable[[], Rows], shape: Shape, policy: FeaturePolicy, salt: int) -> Sketch:
-    sketch = Sketch(shape, sample_size=policy.sample_size, salt=salt)
+    sketch = Sketch(shape, sample_size=_LARGER * policy.sample_size, salt=salt)
     for seq, rows in windows_of(scan()):
         sketch.add(rows.x, seq)
     return sketch

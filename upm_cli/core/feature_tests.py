@@ -13,6 +13,7 @@ from upm_cli.core.window import F64Array, I64Array, U32Array
 
 NEWCOMERS: Final = 20  # most frequent features unknown to the reference that are reported
 LEAST_VALUES: Final = 50  # of a feature on either side, for a comparison of the values themselves
+OUTER: Final = 100  # one in so many values at either end of the reference is cut for Wasserstein
 _CORRECTIONS: Final = {"holm": holm, "bh": benjamini_hochberg}
 
 
@@ -120,7 +121,8 @@ def _followed(
     p, ks, w1 = psi_p_value(before, counts), None, None
     scale = spread(old)
     if not discrete and scale is not None and min(old.size, new.size) >= LEAST_VALUES:
-        ks, moved = distances(old, new)
+        edge = old.size // OUTER
+        ks, moved = distances(old, new, (float(old[edge]), float(old[-1 - edge])))
         w1 = moved / scale
         p = min(1.0, 2 * min(p, ks_p_value(ks, old.size, new.size)))
     return _Tested(

@@ -73,11 +73,14 @@ def chi_square_tail(x: float, df: int) -> float:
     return min(1.0, total)
 
 
-def distances(reference: F64Array, current: F64Array) -> tuple[float, float]:
+def distances(
+    reference: F64Array, current: F64Array, within: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float]:
     """Return (Kolmogorov-Smirnov D, Wasserstein-1) of two sorted samples (n,) and (m,), neither empty.
 
     Both exact, ties included: max and integral of |F - G| over the empirical distribution functions. For equal sizes
-    the second is the mean of |a - b| over matched order statistics.
+    the second is the mean of |a - b| over matched order statistics. `within` cuts values to a range for the second,
+    as single values far out would make it large by chance.
     """
     points = np.concatenate([reference, current])
     points.sort(kind="stable")
@@ -85,7 +88,7 @@ def distances(reference: F64Array, current: F64Array) -> tuple[float, float]:
         reference.searchsorted(points, side="right") / reference.size
         - current.searchsorted(points, side="right") / current.size
     )
-    return float(gap.max()), float((gap[:-1] * np.diff(points)).sum())
+    return float(gap.max()), float((gap[:-1] * np.diff(points.clip(*within))).sum())
 
 
 def ks_p_value(d: float, n: int, m: int) -> float:

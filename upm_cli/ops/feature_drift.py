@@ -19,6 +19,7 @@ from upm_cli.store import activations, log, segmentfiles, segments, snapshots, t
 from upm_cli.store.session import Store
 
 REFERENCE_ROWS: Final = 10_000  # of the log
+SHARE: Final = 0.5  # of the budget of false alarms; the rest is for the alarm on misses
 
 
 class Evidence(Protocol):
@@ -32,7 +33,7 @@ class Evidence(Protocol):
 
 def policy_of(evidence: Evidence, window_duration_ms: int) -> FeaturePolicy:
     """Return the policy that the settings, checked when they were loaded, describe."""
-    budget = FalseAlarmBudget.parse(evidence.false_alarms)
+    budget = FalseAlarmBudget.parse(evidence.false_alarms).share(SHARE)
     return FeaturePolicy(max_features=evidence.features, window_duration_ms=window_duration_ms, budget=budget)
 
 

@@ -67,6 +67,14 @@ def test_distances_are_scipys_with_and_without_ties(n: int, m: int, digits: int)
     assert w1 == pytest.approx(stats.wasserstein_distance(a, b), rel=1e-9)
 
 
+def test_wasserstein_can_be_of_values_cut_to_a_range() -> None:
+    rng = np.random.default_rng(11)
+    a, b = np.sort(rng.lognormal(size=300)), np.sort(rng.lognormal(0.3, 2.0, size=500))
+    d, w1 = distances(a, b, (0.2, 4.0))
+    assert d == pytest.approx(stats.ks_2samp(a, b).statistic)
+    assert w1 == pytest.approx(stats.wasserstein_distance(a.clip(0.2, 4.0), b.clip(0.2, 4.0)), rel=1e-9)
+
+
 def test_wasserstein_of_equal_sizes_is_the_mean_gap_of_matched_quantiles() -> None:
     rng = np.random.default_rng(1)
     a, b = np.sort(rng.exponential(size=300)), np.sort(rng.exponential(1.4, size=300))
