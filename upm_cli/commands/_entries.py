@@ -50,7 +50,8 @@ def show_text(entry: Mapping[str, Any]) -> str:
     lines = opening(entry)
     rest = {key: value for key, value in details.items() if key not in RECORD}
     lines += _pairs(rest)
-    lines += _pairs(details.get("numbers") or {})
+    lines += map(_gate, gates_of(details))
+    lines += _pairs({key: value for key, value in (details.get("numbers") or {}).items() if not _is_gate(value)})
     if "inputs" in details:
         size = len(json.dumps(details["inputs"]))
         lines.append(f"inputs  {size:,} characters, sha256 {details['inputs_digest']}   (--json prints them)")
@@ -66,7 +67,7 @@ def explain_text(entry: Mapping[str, Any], status: str, differences: Sequence[st
     gates = gates_of(details)
     if gates:
         lines += ["", *(_gate(gate) for gate in gates)]
-    numbers = {key: value for key, value in (details.get("numbers") or {}).items() if key != "gates"}
+    numbers = {key: value for key, value in (details.get("numbers") or {}).items() if not _is_gate(value)}
     if numbers:
         lines += ["", *_pairs(numbers)]
     if "inputs" in details:
@@ -84,33 +85,30 @@ def _verdict(status: str, differences: Sequence[str]) -> Iterator[str]:
     if status == "same":
         yield "recomputed from the recorded inputs: same outcome"
     elif status == "asked":
-        yield "nothing to recompute: somebody's word decided it, no rule"
+        yield "nothing to recompute: it carries out what somebody asked for, or another decision"
     else:
         yield "recomputed from the recorded inputs: NOT the same outcome"
         yield from (visible(f"  {line}") for line in differences)
 
 
 def gates_of(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what each gate said in a decision, wherever its kind keeps that."""
-    numbers, outcome = details.get("numbers") or {}, details.get("outcome") or {}
-    found = numbers.get("gates") or details.get("gates") or []
-    if isinstance(found, Mapping):
-        said = outcome.get("gates") or {}
-        found = [{"gate": name, "allowed": said.get(name, True), **values} for name, values in found.items()]
-    for decision in outcome.get("decisions") or []:
-        found = [*found, *(decision.get("gates") or [])]
-    return [gate for gate in found if isinstance(gate, Mapping)]
+    """Return what each gate said in a decision; they are among its numbers."""
+    return [number for number in (details.get("numbers") or {}).values() if _is_gate(number)]
+
+
+def _is_gate(number: Any) -> bool:
+    return isinstance(number, Mapping) and "gate" in number and "allowed" in number
 
 
 def _gate(gate: Mapping[str, Any]) -> str:
-    mark = "✓" if gate.get("allowed", True) else "✗"
-    numbers = {**gate.get("numbers", {}), **{k: v for k, v in gate.items() if k not in _GATE}}
+    mark = "✓" if gate["allowed"] else "✗"
+    numbers = {key: value for key, value in gate.items() if key not in _GATE}
     told = ", ".join(f"{key} {_value(value)}" for key, value in numbers.items() if value is not None)
     text = "   ".join(filter(None, (str(gate.get("detail", "")), told and f"({told})")))
     return visible(f"  {mark} {gate['gate']:<12} {text}".rstrip())
 
 
-_GATE = ("gate", "allowed", "detail", "satisfy", "numbers")
+_GATE = ("gate", "allowed", "detail", "satisfy")
 
 
 def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -62,6 +62,10 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
         elif action == "snapshot.rollback":
             ring_pins |= dict.fromkeys(details["rings"], int(details["to_version"]))
             quarantined.add(int(version))
+            paused = paused or details.get("trainer") == "paused"
+        elif action == "rollout.withdraw" and details["quarantined"]:
+            quarantined.add(int(version))
+            paused = True
         elif action in ("snapshot.pin", "snapshot.unpin"):
             (pinned.add if action == "snapshot.pin" else pinned.discard)(int(version))
         elif action == "snapshot.release":
@@ -75,7 +79,7 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
             ring_pins, pinned, quarantined, paused, rollout = {}, set(), set(), False, None
         elif action.startswith("rollout."):
             rollout = _rollout(entry) or rollout
-        quarantined |= {int(str(each).partition("@")[2]) for each in details.get("snapshot_ids", ())}
+        quarantined |= _barred(details)
     return Standing(
         ring_pins=ring_pins,
         pinned=tuple(sorted(pinned)),
@@ -83,6 +87,12 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
         paused=paused,
         rollout=rollout,
     )
+
+
+def _barred(details: Mapping[str, Any]) -> set[int]:
+    """Return the versions that an entry bars and that were not barred by the same contest before."""
+    known = ((details.get("inputs") or {}).get("doubt") or {}).get("known") or ()
+    return {int(str(each).partition("@")[2]) for each in details.get("snapshot_ids", ())} - set(known)
 
 
 def _rollout(entry: Entry) -> RolloutThen | None:

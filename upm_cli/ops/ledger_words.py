@@ -54,6 +54,36 @@ def _barred(details: Details) -> str:
     return f"; bars {barred}" if barred else ""
 
 
+def _verdict(details: Details) -> str:
+    numbers = details["numbers"]
+    interval = f", mean excess loss {numbers['value']:+.4f} [{numbers['low']:+.4f}, {numbers['high']:+.4f}]"
+    known = interval if None not in (numbers["value"], numbers["low"], numbers["high"]) else ""
+    return f"contest {details['contest_id']}: {details['outcome']['verdict']} on {numbers['windows']:,} windows{known}"
+
+
+def _harm(details: Details) -> str:
+    return f"contest {details['contest_id']} failed{_barred(details)}; recommends {details['recommendation']}"
+
+
+def _withdraw(details: Details) -> str:
+    to = _version(details["to_version"])
+    bars = "; it is quarantined" if details["quarantined"] else ""
+    return f"out of {_and(details['rings'])}, {to} serves there again: {details['cause']}{bars}"
+
+
+def _jump(details: Details) -> str:
+    return f"{details['what']}: the wall clock moved by {details['wall_ms']:,} ms, {details['counted_ms']:,} ms count"
+
+
+def _tenant(details: Details) -> str:
+    before, after = (_version(details[key]) for key in ("from_version", "to_version"))
+    return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
+
+
+def _version(version: Any) -> str:
+    return "nothing" if version is None else f"v{version}"
+
+
 def _gc(details: Details) -> str:
     return f"{len(details['versions'])} deleted"
 
@@ -101,8 +131,8 @@ def _decided(decision: Details) -> str:
     if kind == "activate":
         return f"v{decision['version']} to {decision['percent']} % in {decision['ring']}"
     if kind == "rollback":
-        to = "nothing" if decision["to"] is None else f"v{decision['to']}"
-        return f"v{decision['version']} back to {to} in {_and(decision['rings'])}: {decision['cause']}"
+        route = f"v{decision['version']} back to {_version(decision['to'])}"
+        return f"{route} in {_and(decision['rings'])}: {decision['cause']}"
     if kind == "hold":
         return f"hold: gate {decision['gates'][0]['gate']}: {decision['gates'][0]['detail']}"
     if kind == "promote":
@@ -146,6 +176,11 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "trainer.pause": _nothing,
     "trainer.resume": _nothing,
     "state.restored": _restored,
+    "evidence.verdict": _verdict,
+    "evidence.quarantine": _harm,
+    "rollout.withdraw": _withdraw,
     "rollout.": _rollout,
+    "clock.jump": _jump,
+    "tenant.": _tenant,
     "override.": _override,
 }
