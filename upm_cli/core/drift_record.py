@@ -59,7 +59,7 @@ def record(
 def _status(verdict: Verdict, policy: DriftPolicy, before: DriftWindow | None, *, final: bool) -> DriftStatus:
     if before is not None and before.status in (DriftStatus.QUARANTINED, DriftStatus.RESOLVED):
         return before.status
-    if verdict is Verdict.FAIL and policy.quarantine_enabled:
+    if verdict is Verdict.FAIL and policy.quarantine_enabled and policy.rule != "evidence":
         return DriftStatus.QUARANTINED
     return DriftStatus.CLOSED if final else DriftStatus.OPEN
 

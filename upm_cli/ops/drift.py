@@ -1,24 +1,27 @@
 """The drift monitor's verb: judge what was compared since the last time, and quarantine what failed.
 
-A monitor needs no state besides its position and the rows of its windows: the open window's row says where its
-comparisons begin, and reading them again gives the fold as it was. A worker that stays up hands in its `Memory` to
-save that reading.
+For its windows a monitor needs no state besides its position and their rows: the open window's row says where its
+comparisons begin, and reading them again gives the fold as it was. Its contests (ops/evidence.py) are kept as a blob.
+Both are committed together. A worker that stays up hands in its `Memory` to save the reading.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from upm_cli.clock import Clock
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.drift import DriftPolicy, DriftState, JudgedWindow
 from upm_cli.core.drift_record import newest_version, record, window_id
-from upm_cli.core.records import DriftStatus, DriftWindow, Monitor
-from upm_cli.ops import comparisons, quarantine
-from upm_cli.store import drift, monitors, snapshots, trainers
+from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, Monitor
+from upm_cli.ops import comparisons, evidence, evidence_record, quarantine
+from upm_cli.store import collect, drift, monitors, snapshots, trainers
 from upm_cli.store.session import Store
 from upm_cli.store.unit import Reader, Tx
 from upm_cli.telemetry.points import Recorder
+
+if TYPE_CHECKING:
+    from upm_cli.config.schema import Settings as AllSettings
 
 ROWS_AT_ONCE = 1_000_000  # comparisons of one unit of work; the next call takes the next ones
 WINDOWS_AT_ONCE = 200  # closed windows of one commit
@@ -39,6 +42,8 @@ class Settings(Protocol):
     def quarantine_enabled(self) -> bool: ...
     @property
     def score(self) -> str: ...
+    @property
+    def rule(self) -> str: ...
 
 
 def policy_of(settings: Settings) -> DriftPolicy:
@@ -49,6 +54,7 @@ def policy_of(settings: Settings) -> DriftPolicy:
         sample_size=settings.sample_size,
         quarantine_enabled=settings.quarantine_enabled,
         score=settings.score,
+        rule=settings.rule,
     )
 
 
@@ -59,6 +65,7 @@ class Memory:
     trainer: str = ""
     position: int = -1
     state: DriftState | None = None
+    contests: evidence.Memory = field(default_factory=evidence.Memory)
 
     def take(self, trainer: str, position: int, policy: DriftPolicy) -> DriftState | None:
         """Hand the fold out, if it is the right one. It is forgotten here until `keep`, as it moves on now."""
@@ -77,6 +84,7 @@ class Judged:
     closed: tuple[DriftWindow, ...]  # oldest first
     growing: DriftWindow | None  # the open window
     quarantined: tuple[DriftWindow, ...]
+    verdicts: tuple[Evidence, ...] = ()  # contests whose verdict is another one now
     compared: int  # comparisons taken in
     position: int  # next log position to read
     more: bool  # there are comparisons left: call again
@@ -92,20 +100,30 @@ def judge_new(
     memory: Memory | None = None,
     recorder: Recorder | None = None,
     config_digest: str | None = None,
+    contests: "AllSettings | None" = None,
 ) -> Judged:
     """Judge the comparisons that came since the last call, in one commit; nothing new changes nothing.
 
     `finish` says that no more input is to be expected now: the open window is judged as it is, but stays open for
-    what a later run brings. `config_digest` is that of all settings, for the record. Raises NotFoundError for an
+    what a later run brings. `config_digest` is that of all settings, for the record. With all settings as `contests`
+    the contests are carried on too, up to what the trainer has learned. Raises NotFoundError for an
     unknown trainer, IntegrityError when a segment is damaged.
     """
     policy = policy_of(settings)
     memory = memory if memory is not None else Memory()
     while True:
         found = _advance(store, policy, trainer, memory)
-        done = _commit(store, clock, found, finish=finish and not found.more, recorder=recorder, config=config_digest)
+        heard = None
+        if contests is not None:
+            end = found.position if found.more else None
+            heard = evidence.listen(store, contests, trainer, memory.contests, end_seq=end)
+        final = finish and not found.more and not (heard and heard.more)
+        look = _Look(found=found, heard=heard, settings=contests, finish=final, config=config_digest)
+        done = _commit(store, clock, look, recorder)
         if done is not None:
             memory.keep(trainer, done.position, found.state)
+            if heard is not None:
+                memory.contests.keep(trainer, heard.digest, heard.contests)
             return done  # otherwise somebody else judged these comparisons meanwhile: look again
 
 
@@ -119,6 +137,26 @@ class _Found:
     compared: int
     position: int
     more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """Everything one commit is made of."""
+
+    found: _Found
+    heard: evidence.Heard | None
+    settings: "AllSettings | None"  # given with `heard`
+    finish: bool
+    config: str | None
+
+    @property
+    def position(self) -> int:
+        """The next log row that is to be judged."""
+        return max(self.found.position, self.heard.contests.position if self.heard else 0)
+
+    @property
+    def more(self) -> bool:
+        return self.found.more or (self.heard is not None and self.heard.more)
 
 
 def _advance(store: Store, policy: DriftPolicy, trainer: str, memory: Memory) -> _Found:
@@ -159,51 +197,70 @@ def _parted(tables: Iterable[Comparisons], position: int) -> Iterator[Comparison
                 yield table.slice(low, high)
 
 
-def _commit(
-    store: Store, clock: Clock, found: _Found, *, finish: bool, recorder: Recorder | None, config: str | None
-) -> Judged | None:
+def _commit(store: Store, clock: Clock, look: _Look, recorder: Recorder | None) -> Judged | None:
     """Write what was found; None when the monitor has moved since, so that it has to be found again."""
-    growing = found.state.open_window() if found.compared or finish else None
-    if not found.compared and growing is None:
-        return _judged(found, (), None, ())
+    found, heard = look.found, look.heard
+    growing = found.state.open_window() if found.compared or look.finish else None
+    is_news = heard is not None and heard.is_news
+    if not found.compared and growing is None and not is_news:
+        return _judged(look, (), None, ())
+    written, kept = evidence_record.Written(), None
     with store.write(actor=ACTOR) as tx:
         monitor = monitors.get(tx, found.monitor.trainer)
-        if monitor.position != found.monitor.position:
+        if (monitor.position, monitor.state_digest) != (found.monitor.position, found.monitor.state_digest):
             return None
         known = {row.window_id: row for row in drift.newest(tx, monitor.trainer, 1)}
-        rows = _rows(tx, found, growing, known, finish=finish)
+        rows = _rows(tx, found, growing, known, finish=look.finish)
         changed = [row for row in rows if known.get(row.window_id) != row]
         drift.put_all(tx, changed)
         failed = [row for row in changed if _begins_quarantine(row, known)]
         quarantined = [
-            quarantine.begin(tx, clock, row, _next_pass(row, rows), policy=found.state.policy, config_digest=config)
+            quarantine.begin(
+                tx, clock, row, _next_pass(row, rows), policy=found.state.policy, config_digest=look.config
+            )
             for row in failed
         ]
         if changed:
-            quarantine.extend(tx, clock, monitor.trainer, config_digest=config)
+            quarantine.extend(tx, clock, monitor.trainer, config_digest=look.config)
         if found.closed:
             drift.prune(tx, monitor.trainer, KEEP_WINDOWS)
         _tell_trainer(tx, clock, monitor.trainer, changed)
-        if found.compared:
-            compared = monitor.compared + found.compared
-            monitors.put(tx, replace(monitor, position=found.position, compared=compared, updated_at_ms=clock.now_ms()))
+        if heard is not None and is_news and look.settings is not None:
+            written = evidence_record.write(tx, clock, look.settings, heard)
+        if found.compared or is_news:
+            monitors.put(tx, _moved(monitor, look, clock.now_ms()))
+        kept = collect.referenced(tx) if is_news else None
+    if heard is not None and kept is not None and heard.outdated and heard.outdated not in kept:
+        collect.discard(store.home, heard.outdated, clock.now_ms())
     if recorder is not None:
         _measure(recorder, [row for row in changed if row.verdict != "unknown"], quarantined)
+        evidence_record.measure(recorder, written)
     final = {row.window_id: row for row in quarantined}
     shown = [final.get(row.window_id, row) for row in rows]
-    return _judged(found, shown[: len(found.closed)], shown[-1] if growing else None, quarantined)
+    judged = _judged(look, shown[: len(found.closed)], shown[-1] if growing else None, quarantined)
+    return replace(judged, verdicts=written.changed)
+
+
+def _moved(monitor: Monitor, look: _Look, now_ms: int) -> Monitor:
+    return replace(
+        monitor,
+        position=look.position,
+        compared=monitor.compared + look.found.compared,
+        state_digest=look.heard.digest if look.heard else monitor.state_digest,
+        updated_at_ms=now_ms,
+    )
 
 
 def _judged(
-    found: _Found, closed: Sequence[DriftWindow], growing: DriftWindow | None, quarantined: Sequence[DriftWindow]
+    look: _Look, closed: Sequence[DriftWindow], growing: DriftWindow | None, quarantined: Sequence[DriftWindow]
 ) -> Judged:
     return Judged(
         closed=tuple(closed),
         growing=growing,
         quarantined=tuple(quarantined),
-        compared=found.compared,
-        position=found.position,
-        more=found.more,
+        compared=look.found.compared,
+        position=look.position,
+        more=look.more,
     )
 
 

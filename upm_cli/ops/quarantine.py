@@ -39,7 +39,7 @@ def begin(
     """
     before = window, snapshots.list_for(tx, window.trainer)
     window = _bar(tx, window, passed_seq)
-    target = way_back(tx, window)
+    target = way_back(tx, window.trainer, window.first_seq)
     window = replace(window, recommendation="pause" if target is None else "rollback")
     drift.put(tx, window)
     barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
@@ -144,16 +144,16 @@ def _bar(tx: Tx, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     return replace(window, metadata={**window.metadata, "suspects": versions})
 
 
-def way_back(tx: Tx, window: DriftWindow) -> int | None:
-    """Return the version that `upm rollback` would go back to from what `window` casts doubt on, None: none."""
-    trainer = trainers.get(tx, window.trainer)
+def way_back(tx: Tx, name: str, suspect_from_seq: int | None) -> int | None:
+    """Return the version that `upm rollback` would go back to, None: none; what came after that log row is in doubt."""
+    trainer = trainers.get(tx, name)
     try:
         plan = plan_rollback(
             trainer,
             snapshots.list_for(tx, trainer.name),
             activations.live(tx, trainer.name),
             activations.history(tx, trainer.name),
-            suspect_from_seq=window.first_seq,
+            suspect_from_seq=suspect_from_seq,
         )
     except RefusedError:
         return None

@@ -47,6 +47,7 @@ def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Jud
         memory=memory,
         recorder=worker.recorder,
         config_digest=worker.settings.full_digest(),
+        contests=worker.settings,
     )
 
 
