@@ -99,11 +99,12 @@ def test_only_the_most_frequent_features_are_followed() -> None:
     assert [finding.feature for finding in found[0].findings] == [FRESH], "known ones that nobody follows are no news"
 
 
-def test_healthy_hours_give_no_flag_and_no_alarm() -> None:
+def test_healthy_hours_stay_within_the_budget_of_flags_and_give_no_alarm() -> None:
     rng, fold = np.random.default_rng(2), FeatureDrift(REFERENCE, POLICY)
     found = looks((make_rows(rng, 700, hour) for hour in range(150)), fold)
     assert len(found) == fold.looks == 149
-    assert not any(finding.drifted for look in found for finding in look.findings)
+    flagged = sum(any(finding.drifted for finding in look.findings) for look in found)
+    assert flagged <= 1, "at 1 in 4320 a look, two in 150 would have a chance of 1 in 1,700"
     assert (fold.alarms.at == -1).all()
     p = np.array([[finding.p for finding in look.findings] for look in found])
     assert (p < 0.01).mean() < 0.025
@@ -141,7 +142,7 @@ def test_what_is_significant_but_small_is_no_drift() -> None:
 
 def test_a_change_too_weak_for_one_look_raises_the_alarm_when_it_stays() -> None:
     rng, fold = np.random.default_rng(5), FeatureDrift(REFERENCE, POLICY)
-    found = looks((make_rows(rng, 600, hour, shift=0.22) for hour in range(24)), fold)
+    found = looks((make_rows(rng, 600, hour, shift=0.17) for hour in range(48)), fold)
     flags = [one(look, STEADY).drifted for look in found]
     assert sum(flags) < len(flags) / 2
     at = int(fold.alarms.at[0])
