@@ -94,7 +94,8 @@ class ESR:
         for row in gains:
             log_r = restart(log_r, 0.0) + row
             self.n += 1
-            if self.alarm_at is None and float(log_mean_exp(log_r)) >= need:
+            # a mixture is at most its largest part, which is quick to see
+            if self.alarm_at is None and float(log_r.max()) >= need and float(log_mean_exp(log_r)) >= need:
                 self.alarm_at = self.n
         self._log_r = log_r
 
