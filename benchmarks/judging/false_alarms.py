@@ -16,18 +16,14 @@ def holds(alarms: int, n: int, alpha: float = ALPHA) -> bool:
     return exceed_bounds(alarms, n, 0.001)[0] <= alpha
 
 
-def both(d: np.ndarray, margin: float, clip: float, mean: float | None = None) -> tuple[np.ndarray, np.ndarray, bool]:
+def both(d: np.ndarray, margin: float, clip: float) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return the alarms of HARM and PROMOTE on differences `d` whose mean is `margin`, and whether these agree."""
-    y = (np.clip(d, -clip, clip) + clip) / (2 * clip)
-    limit = (margin + clip) / (2 * clip)
-    harm = folds.betting(y, limit, ALPHA)
-    promote = folds.bernstein(1 - y, 1 - limit, ALPHA)
-    return (
-        harm,
-        promote,
-        folds.agrees(y, harm, "betting", limit, ALPHA, 1)
-        and folds.agrees(1 - y, promote, "bernstein", 1 - limit, ALPHA, 1),
-    )
+    x = np.clip(d / clip, -1, 1)
+    m = (margin / clip + 1) / 2
+    harm = folds.betting((x + 1) / 2, m, ALPHA)
+    promote = folds.not_worse(x, margin / clip, ALPHA)
+    agree = folds.agrees((x + 1) / 2, harm, "betting", m, ALPHA, 1)
+    return harm, promote, agree and folds.agrees(x, promote, "not worse", margin / clip, ALPHA, 1)
 
 
 def seed_rule(rng: np.random.Generator, rate: float = 0.045) -> float:

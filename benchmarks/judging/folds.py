@@ -11,6 +11,7 @@ import numpy as np
 from upm_cli.core.betting import bets
 from upm_cli.core.detectors import ESR, BettingE, EmpiricalBernstein, change_bets
 from upm_cli.core.eb import MIXTURE, PSI
+from upm_cli.core.eb_differences import DifferenceBounds
 
 Array = np.ndarray
 STEPS, STREAMS = 64, 100  # chunk: small enough for the cache
@@ -44,25 +45,43 @@ def betting(y: Array, m: float, alpha: float) -> Array:
 
 
 def bernstein(y: Array, mu: float, alpha: float) -> Array:
-    """When does the empirical-Bernstein mixture rule out "the running average is at most mu"?
-
-    The mixture is at most its largest term, whose maximum over all bets is D - V ln(1 + D / V): only where that
-    suffices is the mixture computed.
-    """
-    need = math.log(1 / alpha)
+    """When does `EmpiricalBernstein` on `y` in [0, 1] rule out "the running average is at most mu"?"""
     alarms = np.zeros(y.shape[0], np.int64)
     t = np.arange(1, y.shape[1] + 1)
     for top in range(0, y.shape[0], STREAMS):
         part = y[top : top + STREAMS]
         total = np.cumsum(part, axis=1)
         variance = np.cumsum((part - (0.5 + total - part) / t) ** 2, axis=1)
-        excess = np.maximum(total - t * mu, 0.0)
-        possible = excess - variance * np.log1p(excess / variance) >= need
-        for row in np.flatnonzero(possible.any(axis=1)):
-            where = np.flatnonzero(possible[row])
-            logs = np.outer(excess[row, where], MIXTURE) - np.outer(variance[row, where], PSI)
-            reached = np.flatnonzero(np.exp(np.minimum(logs, 700)).mean(axis=1) >= 1 / alpha)
-            alarms[top + row] = where[reached[0]] + 1 if reached.size else 0
+        alarms[top : top + STREAMS] = mixture_alarms(total - t * mu, variance, alpha)
+    return alarms
+
+
+def not_worse(x: Array, margin: float, alpha: float) -> Array:
+    """When does `DifferenceBounds` on `x` in [-1, 1] rule out "the running average is at least margin"?"""
+    alarms = np.zeros(x.shape[0], np.int64)
+    t = np.arange(1, x.shape[1] + 1)
+    for top in range(0, x.shape[0], STREAMS):
+        part = x[top : top + STREAMS]
+        total = np.cumsum(part, axis=1)
+        variance = np.cumsum((part - np.maximum((total - part) / t, 0.0)) ** 2, axis=1)
+        alarms[top : top + STREAMS] = mixture_alarms(t * margin - total, variance, alpha)
+    return alarms
+
+
+def mixture_alarms(excess: Array, variance: Array, alpha: float) -> Array:
+    """When does the mixture reach 1/alpha? Each (streams, n).
+
+    It is at most its largest term, whose maximum over all bets is D - V ln(1 + D / V): only where that suffices is
+    the mixture computed.
+    """
+    excess, variance = np.maximum(excess, 0.0), np.maximum(variance, 1e-300)
+    possible = excess - variance * np.log1p(excess / variance) >= math.log(1 / alpha)
+    alarms = np.zeros(excess.shape[0], np.int64)
+    for row in np.flatnonzero(possible.any(axis=1)):
+        where = np.flatnonzero(possible[row])
+        logs = np.outer(excess[row, where], MIXTURE) - np.outer(variance[row, where], PSI)
+        reached = np.flatnonzero(np.exp(np.minimum(logs, 700)).mean(axis=1) >= 1 / alpha)
+        alarms[row] = where[reached[0]] + 1 if reached.size else 0
     return alarms
 
 
@@ -101,13 +120,18 @@ class Change:
 
 def agrees(y: Array, alarms: Array, detector: str, limit: float, alpha: float, streams: int = 3) -> bool:
     """Say whether the shipped detector, fed one number at a time, raises its alarm on the same rows."""
+    make = {"betting": lambda: BettingE(limit), "bernstein": EmpiricalBernstein, "not worse": DifferenceBounds}
     need = math.log(1 / alpha)
     for row in range(streams):
-        stream = BettingE(limit) if detector == "betting" else EmpiricalBernstein()
-        found = 0
+        stream, found = make[detector](), 0
         for at, value in enumerate(y[row].tolist(), 1):
             stream.update(value)
-            log_e = stream.log_e if isinstance(stream, BettingE) else stream.log_e(limit)
+            if isinstance(stream, BettingE):
+                log_e = stream.log_e
+            elif isinstance(stream, DifferenceBounds):
+                log_e = stream.log_e_below(limit)
+            else:
+                log_e = stream.log_e(limit)
             if log_e >= need:
                 found = at
                 break

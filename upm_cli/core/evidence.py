@@ -1,12 +1,12 @@
 """One challenger against one champion on the same windows: is it harmful, is it not worse, or is that unknown?
 
-Each window gives a difference of losses, challenger minus champion. Means over blocks of windows, cut to +-clip and
-scaled to [0, 1], are the evidence. Two questions, with different nulls, hence two tests:
+Each window gives a difference of losses, challenger minus champion. Means over blocks of windows, cut to +-clip, are
+the evidence. Two questions, with different nulls, hence two tests:
 
 - HARM: "it is never worse than harm_margin" (in every block, given the past) is refuted by betting (`betting`). One
   process for the life of the contest, of mean loss, of bad misses, and of each tenant (`evidence_tenants`).
-- PROMOTE: "its average excess so far is at least margin" is refuted by the empirical-Bernstein bound (`eb`), which
-  holds for averages of a stream that drifts. It starts anew with each stage.
+- PROMOTE: "its average excess so far is at least margin" is refuted by the empirical-Bernstein bound
+  (`eb_differences`), which holds for averages of a stream that drifts. It starts anew with each stage.
 
 Both hold at all times at once, so a verdict may be asked for after every window. Everything is a fold in log order.
 """
@@ -21,7 +21,8 @@ import numpy.typing as npt
 from upm_cli.core.betting import Bets
 from upm_cli.core.blocks import Blocks
 from upm_cli.core.drift import Verdict
-from upm_cli.core.eb import EmpiricalBernstein, rows_until
+from upm_cli.core.eb import rows_until
+from upm_cli.core.eb_differences import DifferenceBounds
 from upm_cli.core.evidence_policy import EvidencePolicy
 from upm_cli.core.evidence_tenants import POOLED, Tenants
 from upm_cli.core.findings import Findings, Measure, TenantFinding
@@ -53,9 +54,9 @@ class Contest:
         self._fresh_blocks = Blocks(policy.block_size, 1)
         self._harm = Bets(policy.scaled(policy.harm_margin))
         self._tail = Bets(policy.scaled(policy.tail_margin))
-        self._loss_mean = EmpiricalBernstein()
-        self._tail_mean = EmpiricalBernstein()
-        self._fresh_mean = EmpiricalBernstein()
+        self._loss_mean = DifferenceBounds()
+        self._tail_mean = DifferenceBounds()
+        self._fresh_mean = DifferenceBounds()
         self._tenants = Tenants(policy)
 
     def advance(self, seq: I64Array, tenant: Strings, challenger: F64Array, champion: F64Array) -> None:
@@ -100,18 +101,18 @@ class Contest:
         one = np.zeros(n, np.int64)
         stream, means = self._blocks.add(one, np.column_stack([difference, tail]))
         self.clipped += int((np.abs(means[:, 0]) > self.policy.clip).sum())
-        loss_y, tail_y = self._scale(means[:, 0]), self._scale(means[:, 1])
-        self._harm.update(stream, loss_y)
-        self._tail.update(stream, tail_y)
-        self._loss_mean.update(loss_y)
-        self._tail_mean.update(tail_y)
-        self._fresh_mean.update(self._scale(self._fresh_blocks.add(one, difference[:, None])[1][:, 0]))
+        loss, bad = self._cut(means[:, 0]), self._cut(means[:, 1])
+        self._harm.update(stream, (loss + 1) / 2)
+        self._tail.update(stream, (bad + 1) / 2)
+        self._loss_mean.update(loss)
+        self._tail_mean.update(bad)
+        self._fresh_mean.update(self._cut(self._fresh_blocks.add(one, difference[:, None])[1][:, 0]))
         self._tenants.advance(tenant, difference)
 
-    def _scale(self, means: F64Array) -> F64Array:
-        clip = self.policy.clip
-        scaled: F64Array = (np.clip(means, -clip, clip) + clip) / (2 * clip)
-        return np.clip(scaled, 0.0, 1.0)
+    def _cut(self, means: F64Array) -> F64Array:
+        """Return block means in units of `clip`, cut to [-1, 1]."""
+        cut: F64Array = np.clip(means / self.policy.clip, -1.0, 1.0)
+        return cut
 
     def restart_promote(self, stage: int) -> None:
         """Begin `stage` (or begin it again): PROMOTE forgets what it has seen, HARM goes on.
@@ -125,7 +126,7 @@ class Contest:
         self.fresh_windows = self.fresh_missing = 0
         self._fresh_total = 0.0
         self._fresh_blocks = Blocks(self.policy.block_size, 1)
-        self._fresh_mean = EmpiricalBernstein()
+        self._fresh_mean = DifferenceBounds()
 
     def findings(self) -> Findings:
         """Judge what has been seen so far; may be asked at any time."""
@@ -195,11 +196,11 @@ class Contest:
             )
         return (Verdict.UNKNOWN if open_points else Verdict.PASS), tuple(open_points)
 
-    def _harm_measure(self, name: str, bets: Bets, mean: EmpiricalBernstein, margin: float) -> Measure:
+    def _harm_measure(self, name: str, bets: Bets, mean: DifferenceBounds, margin: float) -> Measure:
         policy, alpha = self.policy, self.policy.harm_share
         log_e, need = float(bets.log_e_max[0]), math.log(1 / alpha)
         verdict = Verdict.FAIL if log_e >= need else Verdict.UNKNOWN
-        if verdict is Verdict.UNKNOWN and mean.log_e_below(policy.scaled(margin)) >= need:
+        if verdict is Verdict.UNKNOWN and mean.log_e_below(margin / policy.clip) >= need:
             verdict = Verdict.PASS
         return self._measure(name, verdict, mean, alpha, margin, log_e, need)
 
@@ -207,7 +208,7 @@ class Contest:
         policy, mean = self.policy, self._fresh_mean
         alpha = policy.alpha_stage(self._attempts[self.stage])
         need = math.log(1 / alpha)
-        log_e = mean.log_e_below(policy.scaled(policy.margin))
+        log_e = mean.log_e_below(policy.margin / policy.clip)
         passed = log_e >= need
         needed = None if passed else self._needed(need)
         verdict = Verdict.PASS if passed else Verdict.UNKNOWN
@@ -217,21 +218,21 @@ class Contest:
         self,
         name: str,
         verdict: Verdict,
-        mean: EmpiricalBernstein,
+        mean: DifferenceBounds,
         alpha: float,
         margin: float,
         log_e: float,
         need: float,
         needed: int | None = None,
     ) -> Measure:
-        unscaled = self.policy.unscaled
+        clip = self.policy.clip
         return Measure(
             name=name,
             verdict=verdict,
-            value=None if mean.mean is None else unscaled(mean.mean),
+            value=None if mean.mean is None else clip * mean.mean,
             n=mean.n * self.policy.block_size,
-            low=unscaled(mean.lower(alpha)) if mean.n else None,
-            high=unscaled(mean.upper(alpha)) if mean.n else None,
+            low=clip * mean.lower(alpha) if mean.n else None,
+            high=clip * mean.upper(alpha) if mean.n else None,
             threshold=margin,
             log_e=log_e,
             log_e_threshold=need,
@@ -240,10 +241,10 @@ class Contest:
 
     def _needed(self, need: float) -> int | None:
         """Windows until PROMOTE would be shown, if blocks stay as they are; None when it would not be."""
-        mean, limit = self._fresh_mean, self.policy.scaled(self.policy.margin)
-        known = mean.mean if mean.mean is not None and mean.n >= ENOUGH_TO_EXTRAPOLATE else 0.5
-        variance = mean.variance / mean.n if mean.n else 0.0
-        blocks = rows_until(limit - known, variance, need)
+        mean = self._fresh_mean
+        known = mean.mean if mean.mean is not None and mean.n >= ENOUGH_TO_EXTRAPOLATE else 0.0
+        variance = mean.variance_above / mean.n if mean.n else 0.0
+        blocks = rows_until(self.policy.margin / self.policy.clip - known, variance, need)
         if blocks is None:
             return None
         size = self.policy.block_size
@@ -254,7 +255,7 @@ class Contest:
         means = (self._loss_mean, self._tail_mean, self._fresh_mean)
         arrays: dict[str, npt.NDArray[Any]] = {
             "totals": np.array([self._total, self._fresh_total]),
-            "means": np.array([[mean.total, mean.variance] for mean in means]),
+            "means": np.array([[mean.total, mean.variance_above, mean.variance_below] for mean in means]),
             "sums": self._blocks.sums.copy(),
             "fresh_sums": self._fresh_blocks.sums.copy(),
             "log_wealth": np.concatenate([self._harm.log_wealth, self._tail.log_wealth]),
@@ -286,7 +287,8 @@ class Contest:
         contest._total, contest._fresh_total = (float(value) for value in arrays["totals"])
         means = (contest._loss_mean, contest._tail_mean, contest._fresh_mean)
         for mean, n, row in zip(means, meta["blocks"], arrays["means"], strict=True):
-            mean.n, mean.total, mean.variance = int(n), float(row[0]), float(row[1])
+            mean.n = int(n)
+            mean.total, mean.variance_above, mean.variance_below = (float(value) for value in row)
         for blocks, count, sums in zip(
             (contest._blocks, contest._fresh_blocks),
             meta["in_block"],

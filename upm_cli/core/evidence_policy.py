@@ -69,7 +69,3 @@ class EvidencePolicy:
     def scaled(self, difference: float) -> float:
         """Map a difference of losses in [-clip, clip] to [0, 1]."""
         return (difference + self.clip) / (2 * self.clip)
-
-    def unscaled(self, y: float) -> float:
-        """Map [0, 1] back to a difference of losses."""
-        return 2 * self.clip * y - self.clip

@@ -64,13 +64,13 @@ class Slow:
         return math.log(best)
 
     def log_e_promote(self, y: list[float]) -> float:
-        mu = (self.policy.margin + self.policy.clip) / (2 * self.policy.clip)
         grid = [0.003 * 300 ** (k / 23) for k in range(24)]
         total = variance = 0.0
         for t, value in enumerate(y):
-            variance += (value - (0.5 + total) / (t + 1)) ** 2
-            total += value
-        excess = len(y) * mu - total
+            x = 2 * value - 1
+            variance += (x - max(0.0, total / (t + 1))) ** 2
+            total += x
+        excess = len(y) * self.policy.margin / self.policy.clip - total
         return math.log(sum(math.exp(bet * excess + (math.log(1 - bet) + bet) * variance) for bet in grid) / 24)
 
 

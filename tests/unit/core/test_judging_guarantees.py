@@ -36,11 +36,11 @@ def harm(d: F64Array, margin: float, clip: float, alpha: float = ALPHA) -> F64Ar
 
 def passes(d: F64Array, margin: float, clip: float, alpha: float = ALPHA) -> F64Array:
     """When each stream of (streams, n) differences is found not worse."""
-    y = (clip - np.clip(d, -clip, clip)) / (2 * clip)
-    t = np.arange(1, y.shape[1] + 1)
-    total = np.cumsum(y, axis=1)
-    variance = np.cumsum((y - (0.5 + total - y) / t) ** 2, axis=1)
-    excess = total - t * (clip - margin) / (2 * clip)
+    x = np.clip(d / clip, -1, 1)
+    t = np.arange(1, x.shape[1] + 1)
+    total = np.cumsum(x, axis=1)
+    variance = np.cumsum((x - np.maximum((total - x) / t, 0.0)) ** 2, axis=1)
+    excess = t * margin / clip - total
     log_e = log_mean_exp(excess[..., None] * MIXTURE - variance[..., None] * PSI)
     return first(log_e >= np.log(1 / alpha))
 
