@@ -48,9 +48,14 @@ def show_text(entry: Mapping[str, Any]) -> str:
 
     details = entry["details"]
     lines = opening(entry)
-    rest = {key: value for key, value in details.items() if key not in RECORD}
-    lines += _pairs(rest)
-    lines += map(_gate, gates_of(details))
+    gates = gates_of(details)
+    known = (*RECORD, "gates", "saga") if gates else RECORD
+    lines += _pairs({key: value for key, value in details.items() if key not in known})
+    if gates and "saga" in details:
+        lines.append(
+            f"  {'steps':<22} " + ", ".join(f"{'✓' if s['done'] else '✗'} {s['step']}" for s in details["saga"])
+        )
+    lines += map(_gate, gates)
     lines += _pairs({key: value for key, value in (details.get("numbers") or {}).items() if not _is_gate(value)})
     if "inputs" in details:
         size = len(json.dumps(details["inputs"]))
@@ -123,6 +128,8 @@ def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         shown = ", ".join(_value(each) for each in value[:12])
         return shown + (f" … ({len(value)})" if len(value) > 12 else "")
