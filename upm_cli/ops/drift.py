@@ -115,8 +115,7 @@ def judge_new(
         found = _advance(store, policy, trainer, memory)
         heard = None
         if contests is not None:
-            end = found.position if found.more else None
-            heard = evidence.listen(store, contests, trainer, memory.contests, end_seq=end)
+            heard = evidence.listen(store, contests, trainer, memory.contests, end_seq=found.end)
         final = finish and not found.more and not (heard and heard.more)
         look = _Look(found=found, heard=heard, settings=contests, finish=final, config=config_digest)
         done = _commit(store, clock, look, recorder)
@@ -136,6 +135,7 @@ class _Found:
     closed: Sequence[JudgedWindow]
     compared: int
     position: int
+    end: int  # all comparisons of log rows before this one have been taken in
     more: bool
 
 
@@ -161,7 +161,7 @@ class _Look:
 
 def _advance(store: Store, policy: DriftPolicy, trainer: str, memory: Memory) -> _Found:
     with store.read() as reader:
-        trainers.get(reader, trainer)
+        learned = trainers.get(reader, trainer).log_position  # comparisons up to here are committed
         monitor = monitors.get(reader, trainer)
         state, start = memory.take(trainer, monitor.position, policy), monitor.position
         if state is None:
@@ -176,7 +176,15 @@ def _advance(store: Store, policy: DriftPolicy, trainer: str, memory: Memory) ->
         closed += state.advance(table)
         if is_new:
             compared, position = compared + len(table), int(table.seq[-1]) + 1
-    return _Found(monitor=monitor, state=state, closed=closed, compared=compared, position=position, more=more)
+    return _Found(
+        monitor=monitor,
+        state=state,
+        closed=closed,
+        compared=compared,
+        position=position,
+        end=position if more else learned,
+        more=more,
+    )
 
 
 def _restart(reader: Reader, policy: DriftPolicy, monitor: Monitor) -> tuple[DriftState, int]:

@@ -154,8 +154,10 @@ class _Seen:
         )
 
 
-def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, end_seq: int | None = None) -> Heard:
-    """Read the log on, up to what the trainer has learned (or `end_seq`), and judge. Nothing but a blob is written.
+def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, end_seq: int) -> Heard:
+    """Read the log on up to `end_seq`, and judge. Nothing but a blob is written.
+
+    The trainer has learned from all rows before `end_seq` (exclusive), and its comparisons of them are committed.
 
     A state that is gone or damaged is no reason to stop: the contests begin anew, which is recorded, and until they
     have judged enough their verdict is unknown. Raises IntegrityError when the log or the comparisons are damaged.
@@ -168,8 +170,7 @@ def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, e
     contests.arrange(
         list(seen.wanted), terms.policy_of, from_seq=seen.monitor.position, again=_again(contests, seen, broken)
     )
-    end = seen.trainer.log_position if end_seq is None else min(end_seq, seen.trainer.log_position)
-    stop = min(end, contests.position + ROWS_AT_ONCE)
+    stop = min(end_seq, contests.position + ROWS_AT_ONCE)
     for first, batch, table in _pieces(store, seen.trainer, contests.position, stop):
         _take(store, memory.scorers, seen, terms, contests, broken, first, batch, table)
     data = contests.dump()
@@ -181,7 +182,7 @@ def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, e
         digest=digest,
         outdated=seen.monitor.state_digest,
         lost=lost,
-        more=stop < end,
+        more=stop < end_seq,
     )
 
 
