@@ -31,6 +31,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("snapshot", "snapshot", "Release"),
     ("activate", "activate", "Release"),
     ("rollback", "rollback", "Release"),
+    ("rollout", "rollout", "Release"),
+    ("tenant", "tenant", "Release"),
     ("drift-report", "drift", "Safety"),
     ("validate", "validate", "Safety"),
     ("audit", "audit", "Safety"),
