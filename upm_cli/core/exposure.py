@@ -10,6 +10,7 @@ A window without a tenant belongs to the tenant named '' (the empty text), which
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from upm_cli.core.records import Ring
@@ -22,6 +23,7 @@ def tenant_name(tenant: str | None) -> str:
     return tenant or ""
 
 
+@lru_cache(maxsize=65_536)
 def bucket(tenant: str | None, salt: str) -> float:
     """Return the tenant's place u in [0, 1): first 8 bytes of sha256(salt, 0x00, tenant), big-endian, over 2^64.
 

@@ -8,6 +8,7 @@ from typing import Any
 from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.policy import OVERRIDABLE
+from upm_cli.core.records import Ring
 from upm_cli.core.rollout_clock import JUMP_MS
 from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.rollout_state import EvidenceView, Observation, RolloutState
@@ -44,7 +45,7 @@ def step_gates(
     if state.stage < policy.last_stage:
         now += [pin_gate(state, observation, by), freeze_gate(observation)]
         if state.stage == 0:
-            now += [snapshot_gate(state, observation), shadow_gate(observation, policy)]
+            now += [snapshot_gate(state, observation), rings_gate(state, observation), shadow_gate(observation, policy)]
         now += _outside_gates(state, observation, policy)
     return tuple(_overridden(each, observation, by) for each in now)
 
@@ -226,6 +227,23 @@ def snapshot_gate(state: RolloutState, observation: Observation) -> GateResult:
         detail=said,
         satisfy=f"wait for the next snapshot, or take one: upm snapshot create {state.trainer}",
         numbers={"candidate": found, "champion": state.champion},
+    )
+
+
+def rings_gate(state: RolloutState, observation: Observation) -> GateResult:
+    """Allow leaving shadow while no other canary is on its way, by hand or by an earlier rollout."""
+    canary, champion = observation.live.get(Ring.CANARY), observation.live.get(Ring.GLOBAL)
+    is_newer = canary is not None and (champion is None or canary.epoch > champion.epoch)
+    in_use = canary if is_newer and canary is not None and canary.version != state.champion else None
+    return GateResult(
+        gate="rings",
+        allowed=in_use is None,
+        detail=f"v{in_use.version} is in ring canary at {in_use.percent} % already"
+        if in_use
+        else "no canary is under way",
+        satisfy=f"make it live for everybody (upm activate {state.trainer} --to-stage global), "
+        f"or take it back: upm rollback {state.trainer}",
+        numbers={"canary": in_use.version if in_use else None, "percent": in_use.percent if in_use else 0},
     )
 
 

@@ -35,17 +35,19 @@ def tick(
     state: RolloutState, observation: Observation, policy: RolloutPolicy, *, by: str = "", reason: str = ""
 ) -> Step:
     """Look once. `by`: the person who asks for the next step now (empty: automatic)."""
-    state, decisions, credit = pass_time(state, observation, policy)
-    for part in (believe_rings, protect):
-        state, found, is_over = part(state, observation, policy)
-        decisions += found
-        if is_over:
-            return Step(state=state, decisions=tuple(decisions))
-    if state.phase is Phase.PROGRESSING:
-        state, found = _proceed(state, observation, policy, credit, by, reason)
-        decisions += found
-    elif not state.has_ended:
-        decisions.append(_resting(state))
+    before, decisions, credit = pass_time(state, observation, policy)
+    state, found, is_over = believe_rings(before, observation, policy)
+    decisions += found
+    state, found, was_stopped = protect(state, observation, policy, before)
+    decisions += found
+    if not (is_over or was_stopped):
+        if state.phase is Phase.PROGRESSING:
+            state, found = _proceed(state, observation, policy, credit, by, reason)
+            decisions += found
+        elif not state.has_ended:
+            decisions.append(_resting(state))
+    state, found = _admit(state, observation, policy)
+    decisions += found
     return Step(state=state, decisions=tuple(decisions))
 
 
@@ -73,14 +75,17 @@ def believe_rings(state: RolloutState, observation: Observation, policy: Rollout
         if state.is_moving:
             said = f"{policy.stages[state.stage].name} never reached the rings"
             return _step_back(state, observation, policy), [Found(what="not_done", detail=said)], True
-        return replace(state, epoch=observation.epoch), [], False
+        is_same = state.epoch == observation.epoch
+        return state if is_same else replace(state, epoch=observation.epoch), [], False
     if state.phase not in (Phase.PROGRESSING, Phase.PAUSED):
         return replace(state, seen=now, epoch=observation.epoch, is_undoing=False), [], state.has_ended
-    if state.is_moving and _is_at(state, now, policy, state.stage) and _newest(now) == state.epoch + 1:
+    is_move = _changed(state, now) == {policy.stages[state.stage].ring} and _newest(now) == state.epoch + 1
+    if state.is_moving and is_move and _is_at(state, now, policy, state.stage):
         return replace(state, seen=now, epoch=observation.epoch, is_moving=False), [], False
-    if not state.is_moving and _is_own_next(state, now, policy):
+    if _is_own_next(state, now, policy):
         return _adopt(state, observation, policy)
-    if state.stage == 0 and not state.is_moving:
+    is_own = any(each.rollout_id == state.rollout_id for each in now.values())
+    if state.stage == 0 and not state.is_moving and not is_own:
         return _new_champion(state, observation)
     return _overtaken(state, observation)
 
@@ -90,25 +95,37 @@ def rings_of(observation: Observation) -> dict[Ring, Served]:
     return {ring: each for ring, each in observation.live.items() if ring is not Ring.SHADOW}
 
 
+def _champion(now: dict[Ring, Served]) -> int | None:
+    return now[Ring.GLOBAL].version if Ring.GLOBAL in now else None
+
+
 def _newest(rings: dict[Ring, Served]) -> int:
     return max((each.epoch for each in rings.values()), default=-1)
 
 
+def _changed(state: RolloutState, now: dict[Ring, Served]) -> set[Ring]:
+    """Return the rings that serve something else than when last seen."""
+    return {ring for ring in now.keys() | state.seen.keys() if now.get(ring) != state.seen.get(ring)}
+
+
 def _is_at(state: RolloutState, now: dict[Ring, Served], policy: RolloutPolicy, stage: int) -> bool:
-    """Say whether the rings differ from those last seen by exactly the move into `stage`."""
+    """Say whether the rings serve the candidate as `stage` asks for."""
     target = policy.stages[stage]
-    changed = {ring for ring in now.keys() | state.seen.keys() if now.get(ring) != state.seen.get(ring)}
-    if changed != {target.ring} or target.ring not in now:
-        return False
-    ring = now[target.ring]
-    return ring.percent == target.percent and state.version in (None, ring.version)
+    ring = now.get(target.ring)
+    return ring is not None and ring.percent == target.percent and state.version in (None, ring.version)
 
 
 def _is_own_next(state: RolloutState, now: dict[Ring, Served], policy: RolloutPolicy) -> bool:
     """Say whether the rings are one step ahead by this rollout's own doing, and the state was not kept."""
     if state.stage >= policy.last_stage or not _is_at(state, now, policy, state.stage + 1):
         return False
-    return now[policy.stages[state.stage + 1].ring].rollout_id == state.rollout_id
+    ahead = now[policy.stages[state.stage + 1].ring]
+    if state.stage == 0:  # others may have moved the rings before
+        return ahead.rollout_id == state.rollout_id and ahead.epoch == _newest(now)
+    changed = _changed(state, now)
+    is_own = all(ring in now and now[ring].rollout_id == state.rollout_id for ring in changed)
+    own = {policy.stages[state.stage + 1].ring} | ({policy.stages[state.stage].ring} if state.is_moving else set())
+    return is_own and changed <= own
 
 
 def _enter(state: RolloutState, observation: Observation, policy: RolloutPolicy, version: int) -> RolloutState:
@@ -132,7 +149,10 @@ def _adopt(state: RolloutState, observation: Observation, policy: RolloutPolicy)
     target = policy.stages[state.stage + 1]
     entered = _enter(state, observation, policy, observation.live[target.ring].version)
     said = f"{target.name} is in the rings already"
-    return replace(entered, seen=rings_of(observation)), [Found(what="done", detail=said)], True
+    now = rings_of(observation)
+    champion = _champion(now) if state.stage == 0 else state.champion
+    entered = replace(entered, seen=now, champion=champion, is_moving=False)
+    return entered, [Found(what="done", detail=said)], True
 
 
 def _step_back(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> RolloutState:
@@ -155,7 +175,7 @@ def _step_back(state: RolloutState, observation: Observation, policy: RolloutPol
 def _new_champion(state: RolloutState, observation: Observation) -> _Outcome:
     """In shadow nothing of the rollout is exposed: others may move the rings, and the contest begins anew."""
     now = rings_of(observation)
-    champion = now[Ring.GLOBAL].version if Ring.GLOBAL in now else None
+    champion = _champion(now)
     state = replace(state, seen=now, epoch=observation.epoch)
     if champion == state.champion:
         return state, [], False
@@ -181,14 +201,17 @@ def _overtaken(state: RolloutState, observation: Observation) -> _Outcome:
     return state, [Abort(cause="overtaken", actor="", reason=said)], True
 
 
-def protect(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> _Outcome:
-    """Hold harmed tenants back, and stop when the candidate does harm or is quarantined; also while paused."""
+def protect(state: RolloutState, observation: Observation, policy: RolloutPolicy, before: RolloutState) -> _Outcome:
+    """Hold harmed tenants back, and stop when the candidate does harm or is quarantined; also while paused.
+
+    `before` is the state before the rings were looked at: harm to what it describes counts as well.
+    """
     if state.phase not in (Phase.PROGRESSING, Phase.PAUSED):
         return state, [], False
     newly = sorted(observation.harmed - state.held_tenants)
     decisions: list[Decision] = [HoldTenant(tenant=tenant) for tenant in newly]
-    before = exposed(observation.tenants | state.held_tenants, replace(exposure_of(state, policy), held=frozenset()))
-    state = replace(state, held_tenants=state.held_tenants | frozenset(newly))
+    if newly:
+        state = replace(state, held_tenants=state.held_tenants | frozenset(newly))
     why = _harm(state, observation, policy, before)
     if why and not state.is_harmed:
         state, found = _react(replace(state, is_harmed=True), observation, policy.on_harm, "harm", why)
@@ -201,15 +224,20 @@ def protect(state: RolloutState, observation: Observation, policy: RolloutPolicy
     return state, decisions, False
 
 
-def _harm(state: RolloutState, observation: Observation, policy: RolloutPolicy, before: frozenset[str]) -> str:
-    """Return why the candidate counts as harmful, or nothing. `before`: who was exposed, were nobody held back."""
-    if has_failed(state, observation) and observation.evidence is not None:
+def _harm(state: RolloutState, observation: Observation, policy: RolloutPolicy, before: RolloutState) -> str:
+    """Return why the candidate counts as harmful, or nothing."""
+    is_worse = has_failed(state, observation) or has_failed(before, observation)
+    if is_worse and observation.evidence is not None:
         said = f": {observation.evidence.detail}" if observation.evidence.detail else ""
         return f"worse than the champion after {observation.evidence.n:,} windows{said}"
-    among = before if state.stage > 0 else observation.tenants
-    held = len(state.held_tenants & among)
-    if among and held > policy.max_held_share * len(among):
-        return f"{held} of {len(among)} tenants were harmed, more than {policy.max_held_share:.0%}"
+    if not state.held_tenants:
+        return ""
+    seen = observation.tenants | state.held_tenants
+    would_see = exposed(seen, replace(exposure_of(state, policy), held=frozenset()))  # were nobody held back
+    for among, word in ((would_see, "exposed"), (seen, "known")):
+        held = len(state.held_tenants & among)
+        if held > policy.max_held_share * len(among):
+            return f"{held} of {len(among)} {word} tenants were harmed, more than {policy.max_held_share:.0%}"
     return ""
 
 
@@ -268,11 +296,8 @@ def _proceed(
     gates = step_gates(state, observation, policy, by=by)
     blocking = tuple(each for each in gates if not each.allowed)
     if not blocking:
-        state, decisions = _go_on(state, observation, policy, gates, by, reason)
-    else:
-        state, decisions = _wait(state, policy, blocking, credit)
-    state, admitted = _admit(state, observation, policy)
-    return state, decisions + admitted
+        return _go_on(state, observation, policy, gates, by, reason)
+    return _wait(state, policy, blocking, credit)
 
 
 def _admit(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> tuple[RolloutState, list[Decision]]:
@@ -325,7 +350,8 @@ def _wait(
     decisions: list[Decision] = []
     is_due = "evidence" in names and not names & {"hold", "stages"}
     unknown = state.unknown_ms + credit if is_due else state.unknown_ms if "evidence" in names else 0
-    state = replace(state, holding=holding, unknown_ms=unknown)
+    if is_news or unknown != state.unknown_ms:
+        state = replace(state, holding=holding, unknown_ms=unknown)
     if is_due:
         detail = next(each.detail for each in blocking if each.gate == "evidence")
         if unknown >= policy.unknown_deadline_ms:
