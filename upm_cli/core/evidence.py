@@ -3,7 +3,7 @@
 Each window gives a difference of losses, challenger minus champion. Means over blocks of windows, cut to +-clip, are
 the evidence. Two questions, with different nulls, hence two tests:
 
-- HARM: "it is never worse than harm_margin" (in every block, given the past) is refuted by betting (`betting`). One
+- HARM: "it is never worse than harm_margin" (in every block, given the past) is refuted by betting (`restarts`). One
   process for the life of the contest, of mean loss, of bad misses, and of each tenant (`evidence_tenants`).
 - PROMOTE: "its average excess so far is at least margin" is refuted by the empirical-Bernstein bound
   (`eb_differences`), which holds for averages of a stream that drifts. It starts anew with each stage.
@@ -18,7 +18,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.betting import Bets
 from upm_cli.core.blocks import Blocks
 from upm_cli.core.drift import Verdict
 from upm_cli.core.eb import rows_until
@@ -26,6 +25,7 @@ from upm_cli.core.eb_differences import DifferenceBounds
 from upm_cli.core.evidence_policy import EvidencePolicy
 from upm_cli.core.evidence_tenants import POOLED, Tenants
 from upm_cli.core.findings import Findings, Measure, TenantFinding
+from upm_cli.core.restarts import RestartingBets
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 __all__ = ["POOLED", "Contest", "EvidencePolicy", "Findings", "Measure", "TenantFinding"]
@@ -52,8 +52,8 @@ class Contest:
         self._fresh_total = 0.0
         self._blocks = Blocks(policy.block_size, 2)
         self._fresh_blocks = Blocks(policy.block_size, 1)
-        self._harm = Bets(policy.scaled(policy.harm_margin))
-        self._tail = Bets(policy.scaled(policy.tail_margin))
+        self._harm = RestartingBets(policy.scaled(policy.harm_margin))
+        self._tail = RestartingBets(policy.scaled(policy.tail_margin))
         self._loss_mean = DifferenceBounds()
         self._tail_mean = DifferenceBounds()
         self._fresh_mean = DifferenceBounds()
@@ -196,7 +196,7 @@ class Contest:
             )
         return (Verdict.UNKNOWN if open_points else Verdict.PASS), tuple(open_points)
 
-    def _harm_measure(self, name: str, bets: Bets, mean: DifferenceBounds, margin: float) -> Measure:
+    def _harm_measure(self, name: str, bets: RestartingBets, mean: DifferenceBounds, margin: float) -> Measure:
         policy, alpha = self.policy, self.policy.harm_share
         log_e, need = float(bets.log_e_max[0]), math.log(1 / alpha)
         verdict = Verdict.FAIL if log_e >= need else Verdict.UNKNOWN
@@ -300,6 +300,7 @@ class Contest:
         for row, bets in enumerate((contest._harm, contest._tail)):
             bets.log_wealth[0] = arrays["log_wealth"][row]
             bets.log_e_max[0] = arrays["log_e_max"][row]
+            bets.seen[0] = contest._loss_mean.n
         contest._tenants = Tenants.load(contest.policy, meta["tenants"], arrays)
         return contest
 

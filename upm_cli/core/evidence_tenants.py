@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from upm_cli.core.betting import Bets
 from upm_cli.core.blocks import Blocks
 from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence_policy import EvidencePolicy
 from upm_cli.core.findings import TenantFinding
+from upm_cli.core.restarts import RestartingBets
 from upm_cli.core.spending import arrival_shares
 from upm_cli.core.window import F64Array, I64Array, Strings
 
@@ -28,7 +28,7 @@ class Tenants:
         self._policy = policy
         self._index: dict[str, int] = {}
         self._blocks = Blocks(policy.tenant_block_size, 1, 0)
-        self._bets = Bets(policy.scaled(policy.harm_margin), 0)
+        self._bets = RestartingBets(policy.scaled(policy.harm_margin), 0)
         self._n = np.zeros(0, np.int64)
         self._total = np.zeros(0)
 
@@ -101,6 +101,7 @@ class Tenants:
             "tenant_sums": self._blocks.sums.copy(),
             "tenant_log_wealth": self._bets.log_wealth.copy(),
             "tenant_log_e_max": self._bets.log_e_max.copy(),
+            "tenant_seen": self._bets.seen.copy(),
         }
 
     @classmethod
@@ -114,4 +115,5 @@ class Tenants:
         tenants._blocks.sums = np.array(arrays["tenant_sums"], np.float64)
         tenants._bets.log_wealth = np.array(arrays["tenant_log_wealth"], np.float64)
         tenants._bets.log_e_max = np.array(arrays["tenant_log_e_max"], np.float64)
+        tenants._bets.seen = np.array(arrays["tenant_seen"], np.int64)
         return tenants

@@ -57,9 +57,10 @@ class Slow:
     def log_e_max(self, y: list[float], margin: float) -> float:
         m = (margin + self.policy.clip) / (2 * self.policy.clip)
         grid = [0.006 * (0.9 / m / 0.006) ** (k / 23) for k in range(24)]
-        wealth, best = [1.0] * 24, 1.0
-        for value in y:
-            wealth = [w * (1 + bet * (value - m)) for w, bet in zip(wealth, grid, strict=True)]
+        wealth, best = [0.5] * 24, 1.0
+        for t, value in enumerate(y, 1):
+            added = (1 / math.log2(t + 1) - 1 / math.log2(t + 2)) / 2
+            wealth = [(w + added) * (1 + bet * (value - m)) for w, bet in zip(wealth, grid, strict=True)]
             best = max(best, sum(wealth) / 24)
         return math.log(best)
 
