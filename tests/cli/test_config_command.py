@@ -34,6 +34,7 @@ def test_show_tells_where_each_value_came_from(
         "sample_size": (50, "env", "UPM_DRIFT_MONITOR__SAMPLE_SIZE"),
         "quarantine_enabled": (True, "default", "default"),
         "score": ("seed", "flag", "--set drift_monitor.score"),
+        "rule": ("both", "default", "default"),
     }
 
 

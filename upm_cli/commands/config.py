@@ -60,7 +60,8 @@ def show(
     columns = [Column("key", "SETTING"), Column("value", "VALUE", show=_word)]
     if origin:
         columns += [Column("origin", "FROM"), Column("where", "WHERE")]
-    payload = {"digest": loaded.settings.digest(), "settings": rows}
+    digests = {"digest": loaded.settings.digest(), "full_digest": loaded.settings.full_digest()}
+    payload = {**digests, "settings": rows}
     emit(ctx, payload, Table(key="settings", columns=columns))
 
 
