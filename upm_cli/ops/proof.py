@@ -68,9 +68,14 @@ def needed(findings: Mapping[str, Any]) -> int | None:
 def summary(findings: Mapping[str, Any]) -> str:
     """Say in one line what a contest found: the excess loss with its bounds, and what is open."""
     promote = findings.get("promote") or {}
+    value, low, high, limit = (_number(promote.get(name)) for name in ("value", "low", "high", "threshold"))
     said = []
     if promote.get("value") is not None:
-        bounds = f" [{promote['low']:+.4f}, {promote['high']:+.4f}]" if promote.get("high") is not None else ""
-        said.append(f"mean excess loss {promote['value']:+.4f}{bounds}, limit {promote['threshold']:g}")
+        said.append(f"mean excess loss {value:+.4f} [{low:+.4f}, {high:+.4f}], limit {limit:g}")
     reasons = findings.get("reasons") or ()
     return "; ".join([*said, *reasons]) or "nothing was judged yet"
+
+
+def _number(plain: Any) -> float:
+    """Return a number that was kept in plain values, where words stand for what is not finite."""
+    return float("nan") if plain is None else float(plain)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 ACTOR: Final = "rollout"  # of what nobody asked for
 _TRIES: Final = 20
+_TIMES: Final = ("held_ms", "unknown_ms", "last", "updated_at_ms")
+_KEEP_MS: Final = 60_000  # how long the time of a stage may go uncounted on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,8 @@ def _act(
             observation = observe(store, reader, clock, settings, seen, seen.state)
         inputs = inputs_json(seen.state, observation, seen.policy, verb, arguments)
         step = decide(verb, seen.state, observation, seen.policy, arguments)
-        if dry_run:
+        is_idle = verb == "advance" and not step.is_news and not _has_to_be_kept(seen.row, step, clock)
+        if dry_run or is_idle:
             return Looked(trainer=name, state=step.state, step=step, observation=observation, decision_id=None)
         done = _commit(
             store, clock, settings, seen, observation, inputs, step, verb, actor, str(arguments.get("reason", ""))
@@ -229,6 +232,16 @@ def _commit(
         decision_id=decision_id if is_news else None,
         version_before=None if seen.state is None else seen.state.version,
     )
+
+
+def _has_to_be_kept(row: RolloutRow | None, step: Step, clock: Clock) -> bool:
+    """Say whether a look that decided nothing is worth a commit: time is kept each minute, all else at once."""
+    if row is None or any(isinstance(each, Rollback) for each in step.decisions):
+        return True
+    before, now = dict(row.state), to_plain(step.state)
+    is_old = abs(clock.now_ms() - row.updated_at_ms) >= _KEEP_MS
+    is_new_boot = before["last"] is None or before["last"]["era"] != clock.era()
+    return is_old or is_new_boot or any(before[name] != now[name] for name in now if name not in _TIMES)
 
 
 def _moved(now: RolloutRow | None, before: RolloutRow | None) -> bool:

@@ -129,7 +129,7 @@ def _numbers(findings: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("promote", "harm", "tail"):
         measure = findings.get(name) or {}
         numbers |= {f"{name}_{key}": measure.get(key) for key in ("value", "low", "high", "threshold", "log_e")}
-    return {name: number for name, number in numbers.items() if number is not None}
+    return {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def _harmed(found: Mapping[str, Evidence], state: RolloutState) -> frozenset[str]:
