@@ -1,12 +1,11 @@
 """What counts as harm, what as not worse, and how sure to be: the numbers a contest is judged by."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from upm_cli.core.spending import candidate_alpha, stage_alpha
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePolicy:
     """How a challenger is compared with a champion. Names are those of the `evidence` section.
 
@@ -57,7 +56,7 @@ class EvidencePolicy:
         """Alpha of each of the three harm tests."""
         return self.alpha_harm / 3
 
-    @cached_property
+    @property
     def alpha_candidate(self) -> float:
         """What is left of `alpha_promote` for this candidate, over all stages."""
         return candidate_alpha(self.alpha_promote, self.candidate, self.promoted)
