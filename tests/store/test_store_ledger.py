@@ -144,3 +144,29 @@ def test_the_actor_is_the_user_the_operating_system_knows(tmp_path: Path, monkey
 def test_an_empty_ledger_is_good(tmp_path: Path) -> None:
     assert ledger.read(tmp_path) == []
     assert ledger.verify(tmp_path, Head()).entries == 0
+
+
+@pytest.mark.parametrize("size", [1, 200, 30_000, 70_000])
+def test_the_newest_entries_are_the_end_of_all_of_them_however_long_they_are(tmp_path: Path, size: int) -> None:
+    head = Head()
+    for n in range(9):
+        details = {"text": "ü" * (size // (1 + n % 3))}
+        entry = Entry(at_ms=n, actor="ann", action="count", subject="main", details=details)
+        head = ledger.append(tmp_path, head, [entry])
+    everything = ledger.read(tmp_path, head)
+    ledger.append(tmp_path, head, [Entry(at_ms=9, actor="ann", action="never", subject="main", details={})])
+    for limit in range(11):
+        assert ledger.newest(tmp_path, head, limit) == everything[len(everything) - min(limit, 9) :]
+
+
+def test_there_is_no_newest_entry_in_an_empty_ledger(tmp_path: Path) -> None:
+    assert ledger.newest(tmp_path, Head(), 5) == []
+    (tmp_path / layout.LEDGER).write_bytes(b"")
+    assert ledger.newest(tmp_path, Head(), 5) == []
+
+
+def test_a_last_line_that_was_cut_off_is_found_even_if_only_its_end_is_gone(home: Path) -> None:
+    whole = (home / layout.LEDGER).read_bytes()
+    (home / layout.LEDGER).write_bytes(whole[:-1])
+    with pytest.raises(IntegrityError, match="ledger entry 7 does not end"):
+        ledger.verify(home)

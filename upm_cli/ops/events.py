@@ -1,7 +1,7 @@
 """Everything that was told: events, ledger entries and telemetry, as CloudEvents in the order of time."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -39,7 +39,9 @@ def newest(store: Store, limit: int) -> list[dict[str, Any]]:
     """Return the newest `limit` events and ledger entries, oldest first."""
     with store.read() as reader:
         events = outbox.after(reader, reader.meta.outbox_position - limit, limit)
-    parts = [[_told(event) for event in events], list(_ledger(store))[-limit:]]
+        head = reader.meta.ledger
+    entries = ledger.newest(store.home, head, limit)
+    parts = [[_told(event) for event in events], [_entry(entry) for entry in entries]]
     return list(heapq.merge(*parts, key=lambda event: str(event["time"])))[-limit:]
 
 
@@ -81,8 +83,12 @@ def _ledger(store: Store) -> Iterator[dict[str, Any]]:
     with store.read() as reader:
         head = reader.meta.ledger
     for entry in ledger.read(store.home, head):
-        data = {key: entry[key] for key in ("n", "actor", "action", "subject", "details", "hash")}
-        yield _cloud_event(f"ledger-{entry['n']}", "/ledger", LEDGER + entry["action"], entry["at"], data)
+        yield _entry(entry)
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    data = {key: entry[key] for key in ("n", "actor", "action", "subject", "details", "hash")}
+    return _cloud_event(f"ledger-{entry['n']}", "/ledger", LEDGER + entry["action"], entry["at"], data)
 
 
 def _telemetry(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:

@@ -14,13 +14,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from upm_cli import ids
 from upm_cli.errors import IntegrityError
 from upm_cli.store import fsio
 from upm_cli.store.layout import LEDGER
 from upm_cli.store.rows import to_json
+
+_TAIL: Final = 1 << 16  # bytes read at first where only the newest entries are wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,21 @@ def trim(home: Path, head: Head) -> None:
 def read(home: Path, head: Head | None = None) -> list[dict[str, Any]]:
     """Return the entries, oldest first; up to `head` if given. Raises IntegrityError at a line that is no entry."""
     return _parse(_bytes(home, head))
+
+
+def newest(home: Path, head: Head, limit: int) -> list[dict[str, Any]]:
+    """Return the last `limit` entries up to `head`, oldest first, without reading the whole file."""
+    path, size, lines = home / LEDGER, _TAIL, [b""]
+    with fsio.telling(path, "read"):
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            while len(lines) < limit + 2 and size < 2 * max(head.offset, _TAIL):
+                file.seek(max(0, head.offset - size))
+                lines = file.read(min(size, head.offset)).split(b"\n")
+                size *= 2
+    last = lines[:-1][-limit:] if limit else []
+    return [_entry(line, head.count - len(last) + n) for n, line in enumerate(last, 1)]
 
 
 def verify(home: Path, head: Head | None = None) -> Verified:
