@@ -53,6 +53,9 @@ def _check_stages(settings: Settings, add: Callable[[str, str, str], None]) -> N
         RolloutPolicy(stages=stages)
     except ValueError as exc:
         add("rollout.stages", str(exc), example)
+    for name in ("margin", "harm_margin"):
+        if getattr(settings.evidence, name) >= settings.evidence.clip:
+            add(f"evidence.{name}", f"{name} must be smaller than clip ({settings.evidence.clip:g})", "raise clip")
     try:
         FalseAlarmBudget.parse(settings.evidence.false_alarms)
     except ValueError as exc:

@@ -198,6 +198,7 @@ def test_settings_that_do_nothing_together_are_refused(config: Path, learner: st
         ("rollout: {stages: [canary 5%, global 100%]}", "rollout.stages", "first stage must be shadow"),
         ("rollout: {stages: [shadow, canary 5%]}", "rollout.stages", "last stage must be global"),
         ("rollout: {stages: [shadow, canary 9%, canary 5%, global 100%]}", "rollout.stages", "must grow"),
+        ("evidence: {margin: 0.2}", "evidence.margin", "smaller than clip"),
         ("evidence: {false_alarms: never}", "evidence.false_alarms", "no budget of false alarms"),
     ],
 )
