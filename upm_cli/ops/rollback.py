@@ -1,26 +1,27 @@
 """Rollback: leave a bad version for the last known good one. Never gated, never in need of a worker or the network."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli import ids
 from upm_cli.clock import Clock
-from upm_cli.core.activation import RollbackPlan, Target, plan_rollback
+from upm_cli.core.activation import RollbackPlan, Target
 from upm_cli.core.changes import Changes, Decision, rollback_changes
 from upm_cli.core.decision import DecisionRecord
-from upm_cli.core.recorded import first_whole, rollback_inputs, rollback_outcome
-from upm_cli.core.records import Activation, DriftStatus, Incident, Ring, Snapshot
-from upm_cli.core.versions import resolve_version, snapshot_id
+from upm_cli.core.recorded import first_whole, rollback_outcome
+from upm_cli.core.records import Ring, Snapshot
+from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import BusyError, IntegrityError, NotFoundError, StorageError
 from upm_cli.ops import quarantine
 from upm_cli.ops import snapshots as snapshot_ops
-from upm_cli.ops.decisions import View, write
+from upm_cli.ops.decisions import write
 from upm_cli.ops.record import record
-from upm_cli.store import activations, blobs, drift, incidents, reserve
+from upm_cli.ops.way_back import Seen
+from upm_cli.store import blobs, reserve
 
 if TYPE_CHECKING:
-    from upm_cli.store.session import Reader, Store, Tx
+    from upm_cli.store.session import Store, Tx
 
 DISK_FULL: Final = "UPM-E010"
 _TRIES: Final = 50  # each time somebody else decided something about the trainer in between
@@ -67,7 +68,7 @@ def rollback(
     """
     for _ in range(_TRIES):
         with store.read() as reader:
-            seen = _Seen.read(reader, name, to, ring)
+            seen = Seen.read(reader, name, to, ring)
         if seen.plan.is_done:
             return _done(seen)
         way = _choose(store, clock, seen, actor, reason)
@@ -89,33 +90,6 @@ def rollback(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """The state a rollback is worked out from, and the plan."""
-
-    asked: tuple[str | None, Ring | None]  # the word for the target, and the ring
-    view: View
-    history: list[Activation]
-    incidents: list[Incident]
-    limits: Mapping[str, Any]  # what the plan was told besides
-    plan: RollbackPlan
-
-    @classmethod
-    def read(cls, reader: "Reader", name: str, to: str | None, ring: Ring | None) -> "_Seen":
-        view = View.read(reader, name)
-        wanted = None if to is None else resolve_version(to, name, sorted(view.rows), view.live, ring)
-        limits: dict[str, Any] = {"to": wanted, "ring": ring, "suspect_from_seq": _suspect_from_seq(reader, view)}
-        history = activations.history(reader, name)
-        plan = plan_rollback(view.trainer, list(view.rows.values()), view.live, history, **limits)
-        found = incidents.list_for(reader, name)
-        return cls(asked=(to, ring), view=view, history=history, incidents=found, limits=limits, plan=plan)
-
-    def inputs(self, damaged: Collection[int]) -> dict[str, Any]:
-        """Return what the plan was worked out from, as it is recorded."""
-        rows = list(self.view.rows.values())
-        return rollback_inputs(self.view.trainer, rows, self.history, **self.limits, damaged=damaged)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
     """A target whose bytes are right, and what is fixed about the decision to go there."""
 
@@ -125,7 +99,7 @@ class _Way:
     decision: Decision
     incident_id: str
 
-    def changes(self, seen: _Seen) -> Changes:
+    def changes(self, seen: Seen) -> Changes:
         view = seen.view
         return rollback_changes(
             seen.plan,
@@ -139,15 +113,7 @@ class _Way:
         )
 
 
-def _suspect_from_seq(reader: "Reader", view: View) -> int | None:
-    """Return where the suspect part of the log begins: at the first quarantined drift window since the last rewind."""
-    since = int(view.trainer.lineage[-1]["at_seq"]) if view.trainer.lineage else 0
-    windows = drift.list_for(reader, view.trainer.name)
-    suspect = [w.first_seq for w in windows if w.status is DriftStatus.QUARANTINED and w.first_seq >= since]
-    return min(suspect, default=None)
-
-
-def _choose(store: "Store", clock: Clock, seen: _Seen, actor: str, reason: str) -> _Way:
+def _choose(store: "Store", clock: Clock, seen: Seen, actor: str, reason: str) -> _Way:
     """Take the first target whose bytes are right; raises IntegrityError when there is none."""
     skipped: dict[int, IntegrityError] = {}
     for target in seen.plan.targets:
@@ -185,10 +151,10 @@ def _has_checkpoint(store: "Store", row: Snapshot) -> bool:
     return True
 
 
-def _commit(store: "Store", seen: _Seen, way: _Way, config_digest: str | None) -> Changes | None:
+def _commit(store: "Store", seen: Seen, way: _Way, config_digest: str | None) -> Changes | None:
     """Write the rollback, or return None if somebody else decided something since it was worked out."""
     with store.write(actor=way.decision.actor) as tx:
-        now = _Seen.read(tx, seen.view.trainer.name, *seen.asked)
+        now = Seen.read(tx, seen.view.trainer.name, *seen.asked)
         moved = now.view.trainer.epoch != seen.plan.expected_epoch
         if moved or first_whole(now.plan, way.skipped) != way.target:
             return None
@@ -218,7 +184,7 @@ def _tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
         )
 
 
-def _record(seen: _Seen, way: _Way, changes: Changes) -> DecisionRecord:
+def _record(seen: Seen, way: _Way, changes: Changes) -> DecisionRecord:
     return DecisionRecord(
         decision_id=way.decision.decision_id,
         kind="snapshot.rollback",
@@ -250,7 +216,7 @@ def _details(plan: RollbackPlan, way: _Way, changes: Changes) -> dict[str, Any]:
     }
 
 
-def _result(seen: _Seen, way: _Way, changes: Changes) -> RolledBack:
+def _result(seen: Seen, way: _Way, changes: Changes) -> RolledBack:
     return RolledBack(
         trainer=changes.trainer.name,
         from_version=seen.plan.from_version,
@@ -266,7 +232,7 @@ def _result(seen: _Seen, way: _Way, changes: Changes) -> RolledBack:
     )
 
 
-def _done(seen: _Seen) -> RolledBack:
+def _done(seen: Seen) -> RolledBack:
     plan, view = seen.plan, seen.view
     target = plan.targets[0]
     matching = [each for each in seen.incidents if each.to_version == target.version]
