@@ -29,12 +29,14 @@ class Misses:
 
     detector: ESR = field(default_factory=lambda: ESR(LIMIT, LEAST_LEVEL))
     alarm_seq: int | None = None  # log position at which the alarm was raised
-    calm_seq: int = -1  # where the share of bad scores was last as low as it should be: the trouble came after it
+    doubt_from: int = 0  # first log row after the share of bad scores was last as low as it should be
     _in_block: int = 0
+    _block_from: int = 0  # log row of its first score
     _sum: float = 0.0
     _total: float = 0.0  # of all blocks
     _excess: float = 0.0  # running sum of (block - LIMIT), and its lowest value so far
     _lowest: float = 0.0
+    _is_calm: bool = True  # the last block was the lowest
     _first_ms: int | None = None
     _newest_ms: int = 0
 
@@ -50,34 +52,39 @@ class Misses:
         self._first_ms = int(starts[0]) if self._first_ms is None else self._first_ms
         newest = np.maximum.accumulate(np.maximum(starts, self._newest_ms))
         values = scores if by_regret else (scores >= np.float32(threshold)).astype(np.float64)
-        for mean, seq, at_ms in self._blocks(values, table.seq[usable], newest):
-            self._take(float(mean >= threshold) if by_regret else mean, seq, at_ms, budget)
+        for mean, first, last, at_ms in self._blocks(values, table.seq[usable], newest):
+            self._take(float(mean >= threshold) if by_regret else mean, first, last, at_ms, budget)
         self._newest_ms = int(newest[-1])
 
-    def _blocks(self, values: F64Array, seq: I64Array, newest: I64Array) -> list[tuple[float, int, int]]:
-        """Return the mean, the last seq and the event time of each block that is full now; keep the rest."""
+    def _blocks(self, values: F64Array, seq: I64Array, newest: I64Array) -> list[tuple[float, int, int, int]]:
+        """Return mean, first and last seq and event time of each block that is full now; keep the rest."""
         ends = np.arange(BLOCK - self._in_block - 1, values.size, BLOCK)
         found, start = [], 0
         for end in ends.tolist():
+            first = self._block_from if start == 0 and self._in_block else int(seq[start])
             total = _added(self._sum, values[start : end + 1])
-            found.append((total / BLOCK, int(seq[end]), int(newest[end])))
+            found.append((total / BLOCK, first, int(seq[end]), int(newest[end])))
             start, self._sum = end + 1, 0.0
+        if start < values.size and (start or not self._in_block):
+            self._block_from = int(seq[start])
         self._sum = _added(self._sum, values[start:])
         self._in_block = (self._in_block + values.size) % BLOCK
         return found
 
-    def _take(self, y: float, seq: int, at_ms: int, budget: FalseAlarmBudget) -> None:
+    def _take(self, y: float, first: int, last: int, at_ms: int, budget: FalseAlarmBudget) -> None:
         detector, had = self.detector, self.detector.alarmed
         elapsed_ms = at_ms - (self._first_ms or 0)
         every_ms = max(elapsed_ms, 1) / (detector.n + 1)
         detector.level = max(LEAST_LEVEL, budget.looks(every_ms)) if elapsed_ms > 0 else math.inf
         detector.update(y)
         if detector.alarmed and not had:
-            self.alarm_seq = seq
+            self.alarm_seq = last
+        if self._is_calm and not had:
+            self.doubt_from = first
         self._total += y
         self._excess += y - LIMIT
-        if self._excess <= self._lowest and not had:
-            self._lowest, self.calm_seq = self._excess, seq
+        self._is_calm = self._excess <= self._lowest
+        self._lowest = min(self._lowest, self._excess)
 
     @property
     def blocks(self) -> int:
@@ -108,8 +115,10 @@ class Misses:
             "detector": self.detector.state(),
             "level": level if math.isfinite(level) else None,
             "alarm_seq": self.alarm_seq,
-            "calm_seq": self.calm_seq,
+            "doubt_from": self.doubt_from,
+            "is_calm": self._is_calm,
             "in_block": self._in_block,
+            "block_from": self._block_from,
             "sums": [self._sum, self._total, self._excess, self._lowest],
             "first_ms": self._first_ms,
             "newest_ms": self._newest_ms,
@@ -117,9 +126,10 @@ class Misses:
 
     @classmethod
     def load(cls, plain: dict[str, Any]) -> Self:
-        found = cls(ESR.restore(LIMIT, LEAST_LEVEL, plain["detector"]), plain["alarm_seq"], plain["calm_seq"])
+        found = cls(ESR.restore(LIMIT, LEAST_LEVEL, plain["detector"]), plain["alarm_seq"], plain["doubt_from"])
         found.detector.level = math.inf if plain["level"] is None else float(plain["level"])
-        found._in_block = int(plain["in_block"])
+        found._in_block, found._block_from = int(plain["in_block"]), int(plain["block_from"])
+        found._is_calm = bool(plain["is_calm"])
         found._sum, found._total, found._excess, found._lowest = (float(value) for value in plain["sums"])
         found._first_ms, found._newest_ms = plain["first_ms"], int(plain["newest_ms"])
         return found

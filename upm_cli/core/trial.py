@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upm_cli.core.coverage import BoolArray, Coverage, due_ms
+from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import Contest, EvidencePolicy
 from upm_cli.core.matches import Match
 from upm_cli.core.misses import Misses
@@ -104,7 +105,8 @@ class Trial:
         self._queue = _Queue.empty()
         self._excess = 0.0  # running sum of excess loss beyond the harm margin, and its lowest value so far
         self._lowest = 0.0
-        self._calm_seq = -1  # where that was: harm that was found began after it
+        self._is_calm = True  # the last window was where it was lowest
+        self._doubt_from = self.from_seq  # the first window after that: harm that was found began there
 
     @property
     def contest_id(self) -> str:
@@ -193,12 +195,16 @@ class Trial:
         with np.errstate(invalid="ignore"):
             excess = ready.challenger - ready.champion - self.policy.harm_margin
         known = np.isfinite(excess)
+        seq = ready.seq[known]
+        if not seq.size:
+            return
         path = np.add.accumulate(np.concatenate([[self._excess], excess[known]]))
         lows = np.minimum.accumulate(np.concatenate([[self._lowest], path[1:]]))
-        at = np.flatnonzero(path[1:] <= lows[:-1])
-        if at.size:
-            self._calm_seq = int(ready.seq[known][at[-1]])
-        self._excess, self._lowest = float(path[-1]), float(lows[-1])
+        calm = np.concatenate([[self._is_calm], path[1:] <= lows[:-1]])
+        after = np.flatnonzero(calm[:-1])
+        if after.size:
+            self._doubt_from = int(seq[after[-1]])
+        self._is_calm, self._excess, self._lowest = bool(calm[-1]), float(path[-1]), float(lows[-1])
 
     @property
     def waiting(self) -> int:
@@ -206,13 +212,12 @@ class Trial:
         return len(self._queue)
 
     def doubt_from(self) -> int:
-        """Return the log row from which on what failed here is to be doubted: where it was last as it should be."""
-        calm = self._calm_seq
-        if self.misses is not None and self.misses.alarm_seq is not None:
-            calm = (
-                min(calm, self.misses.calm_seq) if self.contest.findings().verdict == "fail" else self.misses.calm_seq
-            )
-        return max(self.from_seq, calm + 1)
+        """Return the first log row to be doubted after a failure: where what failed was last as it should be."""
+        if self.misses is None or self.misses.alarm_seq is None:
+            return self._doubt_from
+        if self.contest.findings().verdict is Verdict.FAIL:
+            return min(self._doubt_from, self.misses.doubt_from)
+        return self.misses.doubt_from
 
     def dump(self) -> tuple[Arrays, dict[str, Any]]:
         """Return the whole state as arrays and JSON values; `load` makes the same trial of them, exactly."""
@@ -233,7 +238,8 @@ class Trial:
             "fresh_first_seq": self.fresh_first_seq,
             "next_stage": self._next_stage,
             "excess": [self._excess, self._lowest],
-            "calm_seq": self._calm_seq,
+            "doubt_from": self._doubt_from,
+            "is_calm": self._is_calm,
         }
         return found, meta
 
@@ -251,7 +257,7 @@ class Trial:
         found.fresh_first_seq = meta["fresh_first_seq"]
         found._next_stage = None if meta["next_stage"] is None else (meta["next_stage"][0], meta["next_stage"][1])
         found._excess, found._lowest = meta["excess"]
-        found._calm_seq = meta["calm_seq"]
+        found._doubt_from, found._is_calm = meta["doubt_from"], meta["is_calm"]
         tenant = Strings(arrays["queue.tenant_at"], arrays["queue.tenants"])
         due, seq, challenger, champion = (arrays[f"queue.{name}"] for name in _QUEUE)
         found._queue = _Queue(due, seq, _with_nan(challenger), _with_nan(champion), tenant)

@@ -16,7 +16,7 @@ from upm_cli.core.ruling import Ruling, headline
 from upm_cli.core.versions import snapshot_id
 from upm_cli.ops import quarantine
 from upm_cli.ops.record import record
-from upm_cli.store import drift, evidence, snapshots
+from upm_cli.store import activations, drift, evidence, snapshots
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -136,7 +136,10 @@ def _bar(
     row = replace(row, findings={**row.findings, "barred": barred})
     if not fresh and not begins:
         return row, None
-    target = quarantine.way_back(tx, row.trainer, doubt.doubt_from if row.challenger is None else None)
+    serving = {each.version for each in activations.live(tx, row.trainer).values()}
+    target = None  # what serves is not in doubt: there is nothing to go back from
+    if serving & set(barred):
+        target = quarantine.way_back(tx, row.trainer, doubt.doubt_from if row.challenger is None else None)
     outcome = quarantine_outcome(row.verdict, barred, target)
     newest = next(iter(drift.newest(tx, row.trainer, 1)), None)
     told = Barred(
