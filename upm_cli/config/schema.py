@@ -179,7 +179,7 @@ class EvidenceSettings:
         0.05, "Chance of letting a bad challenger pass, over all stages of a rollout.", above=0, below=0.5
     )
     clip: float = setting(0.1, "Differences of a block are cut to this much.", above=0, at_most=1)
-    block_size: int = setting(20, "Windows judged together, as neighbours are alike.", at_least=20, at_most=100_000)
+    block_size: int = setting(50, "Windows judged together, as neighbours are alike.", at_least=20, at_most=100_000)
     tenant_block_size: int = setting(20, "The same for the windows of one tenant.", at_least=20, at_most=100_000)
     max_tenants: int = setting(2000, "Tenants judged one by one; further ones together.", at_least=1, at_most=100_000)
     loss_scale: float | None = setting(
