@@ -14,7 +14,7 @@ def what(action: str, details: Details) -> str:
     telling = _WORDS.get(action) or _WORDS.get(f"{action.partition('.')[0]}.") or _others
     try:
         return telling(details)
-    except (KeyError, TypeError, ValueError, AttributeError):  # written by another version of upm
+    except (LookupError, TypeError, ValueError, AttributeError):  # written by another version of upm
         return _others(details)
 
 
@@ -56,9 +56,11 @@ def _barred(details: Details) -> str:
 
 def _verdict(details: Details) -> str:
     numbers = details["numbers"]
-    interval = f", mean excess loss {numbers['value']:+.4f} [{numbers['low']:+.4f}, {numbers['high']:+.4f}]"
-    known = interval if None not in (numbers["value"], numbers["low"], numbers["high"]) else ""
-    return f"contest {details['contest_id']}: {details['outcome']['verdict']} on {numbers['windows']:,} windows{known}"
+    said = f"contest {details['contest_id']}: {details['outcome']['verdict']} on {numbers['windows']:,} windows"
+    value, low, high = (numbers[name] for name in ("value", "low", "high"))
+    if None in (value, low, high):
+        return said
+    return f"{said}, mean excess loss {value:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _harm(details: Details) -> str:
@@ -143,7 +145,10 @@ def _decided(decision: Details) -> str:
 
 def _others(details: Details) -> str:
     """Tell an entry that nothing more is known of: its numbers, or else its details."""
-    told = details.get("numbers") or {key: value for key, value in details.items() if key not in RECORD}
+    numbers = details.get("numbers")
+    told = {key: value for key, value in details.items() if key not in RECORD}
+    if numbers and isinstance(numbers, Mapping):
+        told = dict(numbers)
     return ", ".join(f"{key} {_short(value)}" for key, value in told.items() if value not in (None, "", [], {}))
 
 
