@@ -9,9 +9,10 @@ import pytest
 
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
-from upm_cli.core import quantile, scores
+from upm_cli.core import quantile, rollout_check, scores
 from upm_cli.core.records import Mode, Snapshot, Trainer
 from upm_cli.core.replay import Released, ReplayBuffer
+from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.window import WindowBatch
 from upm_cli.ops import known_answers
 from upm_cli.ops.project import init_project
@@ -27,6 +28,7 @@ NAMES = [
     "compression",
     "drift_arithmetic",
     "replay_order",
+    "rollout_machine",
     "worker_health",
     "permissions",
 ]
@@ -264,3 +266,21 @@ def test_a_registered_file_that_is_missing_or_cut_is_reported(
     assert blob.path in checks["state_tables"]["detail"]
     stored.unlink()
     assert failed(validate(capsys)[1]) == ["state_tables"]
+
+
+def test_a_hole_in_the_rollout_machine_is_printed_step_by_step(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = rollout_check.Report(states=3, steps=9, broken="No step without a pass.", trace=("start", "activate"))
+    asked: list[bool] = []
+
+    def check(policy: RolloutPolicy, *, is_quick: bool) -> rollout_check.Report:
+        asked.append(is_quick)
+        return broken
+
+    monkeypatch.setattr(rollout_check, "check", check)
+    _, checks = validate(capsys)
+    _, exhaustive = validate(capsys, "--exhaustive")
+    assert failed(checks) == failed(exhaustive) == ["rollout_machine"]
+    assert checks["rollout_machine"]["detail"] == "rule broken: No step without a pass.\n1. start\n2. activate"
+    assert asked == [True, False]

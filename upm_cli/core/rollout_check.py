@@ -1,9 +1,9 @@
 """Every state a rollout can get into, and every way the world can look there: is there a hole?
 
 Breadth first, so that the first path that breaks a rule is a shortest one. In each state the machine looks at every
-verdict, at every clock, with every gate shut or missing; people ask for every verb and move the rings by hand; and
-after each decision the process dies before both, after either, or after neither of keeping the state and carrying
-the decision out.
+verdict, at every clock, with every gate shut or missing, and people ask for every verb. On any path there is at most
+one mishap: the process dies between keeping the state and carrying the decision out, in either order; a person moves
+the rings by hand; or a tenant is held back.
 """
 
 from collections import deque
@@ -70,8 +70,8 @@ def check(policy: RolloutPolicy, *, is_quick: bool = False, verbs: Verbs = VERBS
 class _Search:
     def __init__(self, policy: RolloutPolicy, is_quick: bool, verbs: Verbs) -> None:
         self.policy, self.verbs, self.is_quick = policy, verbs, is_quick
-        self.faults = 0 if is_quick else 1
-        depths = (Depth.QUICK if is_quick else Depth.WHOLE, Depth.FEW)  # by faults so far
+        self.mishaps = 0 if is_quick else 1
+        depths = (Depth.FEW if is_quick else Depth.WHOLE, Depth.FEW)  # before and after a mishap
         self.looks = [looks(policy, depth) for depth in depths]
         self.asked = [asked_looks(policy, depth) for depth in depths]
         self.came_from: dict[tuple[Any, ...], tuple[tuple[Any, ...] | None, str]] = {}
@@ -83,19 +83,19 @@ class _Search:
         while self.queue:
             state, world = self.queue.popleft()
             here = key(state, world)
-            for verb, look in self._choices(world.faults):
+            for verb, look in self._choices(world.mishaps):
                 bad = self._try(verb, look, state, world, here)
                 if bad is not None:
                     return bad
-            for words, moved in meddle(state, world, self.policy) if world.faults < self.faults else ():
+            for words, moved in meddle(state, world, self.policy) if world.mishaps < self.mishaps else ():
                 self._reach(settle(state, moved, self.policy), here, words)
             if self.steps > at_most:
                 return Report(states=len(self.came_from), steps=self.steps, is_whole=False)
         return Report(states=len(self.came_from), steps=self.steps)
 
-    def _choices(self, faults: int) -> Iterator[tuple[str, Look]]:
-        yield from (("advance", look) for look in self.looks[faults])
-        yield from (("promote", look) for look in self.asked[faults])
+    def _choices(self, mishaps: int) -> Iterator[tuple[str, Look]]:
+        yield from (("advance", look) for look in self.looks[mishaps])
+        yield from (("promote", look) for look in self.asked[mishaps])
         for gates, evidence in ((CLEAR, PASS), (CLEAR, FAIL), (QUARANTINED, PASS)):
             look = Look(time=1, evidence=evidence, gates=gates)
             yield from ((verb, look) for verb in ("start", "pause", "resume", "abort", "retry"))
@@ -115,14 +115,16 @@ class _Search:
             return self._found(rule.__doc__ or rule.__name__, deed, here)
         if verb == "retry":
             return None  # a new rollout in shadow: the first state again
-        for words, kept, moved in _fates(deed, self.faults):
-            self._reach(settle(kept, moved, self.policy), here, f"{_said(deed)}{words}")
+        for words, kept, moved in _fates(deed, self.mishaps):
+            self._reach(settle(kept, moved, self.policy), here, words, deed)
         return None
 
-    def _reach(self, pair: _Pair, origin: tuple[Any, ...] | None, words: str) -> None:
+    def _reach(self, pair: _Pair, origin: tuple[Any, ...] | None, words: str, deed: Deed | None = None) -> None:
         name = key(*pair)
-        if name not in self.came_from:
-            self.came_from[name] = (origin, words)
+        state, world = pair
+        twin = key(state, replace(world, mishaps=0)) if world.mishaps else name  # without a fault: more is tried there
+        if name not in self.came_from and twin not in self.came_from:
+            self.came_from[name] = (origin, f"{_said(deed)}{words}" if deed is not None else words)
             self.queue.append(pair)
 
     def _found(self, rule: str, deed: Deed, here: tuple[Any, ...]) -> Report:
@@ -138,22 +140,23 @@ class _Search:
         )
 
 
-def _fates(deed: Deed, faults: int) -> Iterator[tuple[str, RolloutState, World]]:
+def _fates(deed: Deed, mishaps: int) -> Iterator[tuple[str, RolloutState, World]]:
     """Yield what becomes of a step: kept and carried out, or only one of them, or neither."""
     known, kept = after(deed), deed.step.state
+    if kept.held_tenants - deed.before.held_tenants and known.mishaps < mishaps:
+        known = replace(known, mishaps=known.mishaps + 1)
     moves = [each for each in deed.step.decisions if isinstance(each, Activate | Rollback)]
     if not moves:
         yield "", kept, known
         return
     done = carry_out(known, moves[0])
-    # who lost the state goes on from what was kept before, and is what that says
-    lost = replace(done, phase=deed.world.phase, faults=done.faults + 1)
-    known = replace(known, faults=known.faults + 1)
     yield "", kept, done
-    if done.faults >= faults:
-        return
-    yield " (the process dies before the rings move)", kept, known
-    yield " (the process dies before the state is kept)", deed.before, lost
+    if done.mishaps < mishaps:
+        known = replace(known, mishaps=known.mishaps + 1)
+        yield " (the process dies before the rings move)", kept, known
+        # who lost the state goes on from what was kept before, and is what that says
+        lost = replace(done, phase=deed.world.phase, mishaps=done.mishaps + 1)
+        yield " (the process dies before the state is kept)", deed.before, lost
 
 
 def _said(deed: Deed) -> str:

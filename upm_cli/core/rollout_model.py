@@ -90,14 +90,13 @@ class Depth(StrEnum):
     """How many looks are tried in a state."""
 
     WHOLE = "whole"
-    QUICK = "quick"
-    FEW = "few"  # after a crash or a hand in the rings: those that differ most
+    FEW = "few"  # those that differ most
 
 
 def closed_gates(policy: RolloutPolicy, depth: Depth) -> list[str]:
     """Return what must close the way, besides evidence and time."""
     asked = dict.fromkeys((*policy.required_gates, *policy.leave_shadow_gates))
-    names = list(asked)[-1:] if depth is Depth.FEW else list(asked)
+    names = policy.required_gates[-1:] if depth is Depth.FEW else tuple(asked)
     some = (
         *(f"gate {name} saying no" for name in names),
         *(f"gate {name} missing" for name in names),
@@ -111,7 +110,7 @@ def closed_gates(policy: RolloutPolicy, depth: Depth) -> list[str]:
     if depth is Depth.FEW:
         return [*some]
     more = ("only the champion's snapshot", "too little time in shadow", "unknown time in shadow")
-    return [*some, *more, *([ONE_HARMED] if depth is Depth.WHOLE else [])]
+    return [*some, *more, ONE_HARMED]
 
 
 def looks(policy: RolloutPolicy, depth: Depth) -> list[Look]:
@@ -177,7 +176,7 @@ class World:
     epoch: int = 10
     held: int = 0  # units that really passed at this exposure while it was neither paused nor ended
     started: int = 0  # the same since the rollout started
-    faults: int = 0  # crashes and hands in the rings so far
+    mishaps: int = 0  # crashes, hands in the rings and tenants held back so far
     phase: Phase = Phase.PENDING  # what people and decisions brought it to
     is_harmed: bool = False  # a harm verdict was shown to it
     is_taken: bool = False  # a person moved the rings
@@ -311,7 +310,7 @@ def meddle(state: RolloutState, world: World, policy: RolloutPolicy) -> Iterator
             epoch=world.epoch + 1,
             held=0,
             is_taken=taken,
-            faults=world.faults + 1,
+            mishaps=world.mishaps + 1,
         )
 
     yield "a person makes another version live for everybody", put(Ring.GLOBAL, OTHER, 100)
@@ -327,7 +326,7 @@ def meddle(state: RolloutState, world: World, policy: RolloutPolicy) -> Iterator
 def settle(state: RolloutState, world: World, policy: RolloutPolicy) -> tuple[RolloutState, World]:
     """Return both as of the same moment as ever, so that states that differ only in dates are the same."""
     if state.has_ended and not state.is_undoing:
-        return _over(state), World(live={}, phase=state.phase, faults=world.faults)
+        return _over(state), World(live={}, phase=state.phase, mishaps=world.mishaps)
     if state.is_harmed:  # who is held back says nothing any more
         state = replace(state, held_tenants=frozenset(), admitted=frozenset())
     need = policy.need_ms(state.stage)
@@ -341,7 +340,10 @@ def settle(state: RolloutState, world: World, policy: RolloutPolicy) -> tuple[Ro
         name[epoch] = new
 
     def renamed(side: Mapping[Ring, Served]) -> dict[Ring, Served]:
-        return {ring: replace(each, epoch=name[each.epoch]) for ring, each in side.items()}
+        return {
+            ring: each if name[each.epoch] == each.epoch else replace(each, epoch=name[each.epoch])
+            for ring, each in side.items()
+        }
 
     is_far = state.stage > 1 or (state.stage == 1 and not state.is_moving)  # shadow lies behind
     settled = replace(
@@ -404,7 +406,7 @@ def key(state: RolloutState, world: World) -> tuple[Any, ...]:
         tuple((ring, world.live[ring]) for ring in sorted(world.live)),
         world.held,
         world.started,
-        world.faults,
+        world.mishaps,
         world.phase,
         world.is_harmed,
         world.is_taken,

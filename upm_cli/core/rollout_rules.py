@@ -217,11 +217,9 @@ def broken(deed: Deed) -> Iterator[Rule]:
 def after(deed: Deed) -> World:
     """Return the world as it knows of the step: what people and decisions brought the rollout to."""
     is_shown = deed.shows_harm and deed.verb == "advance" and not deed.before.has_ended
-    known = is_shown and deed.world.phase in (Phase.PROGRESSING, Phase.PAUSED)
-    return replace(
-        deed.world,
-        phase=deed.step.state.phase,
-        held=deed.world.held + deed.passed,
-        started=deed.world.started + deed.passed,
-        is_harmed=deed.world.is_harmed or known,
-    )
+    is_harmed = deed.world.is_harmed or (is_shown and deed.world.phase in (Phase.PROGRESSING, Phase.PAUSED))
+    phase, passed = deed.step.state.phase, deed.passed
+    if (phase, passed, is_harmed) == (deed.world.phase, 0, deed.world.is_harmed):
+        return deed.world
+    held, started = deed.world.held + passed, deed.world.started + passed
+    return replace(deed.world, phase=phase, held=held, started=started, is_harmed=is_harmed)

@@ -62,9 +62,12 @@ def subject(project: Path, config: Path, clock: Clock, overrides: Sequence[str],
     return Subject(project=project, clock=clock, settings=loaded.settings, origin_of_flag=where)
 
 
-def run_checks(subject: Subject) -> list[Check]:
-    """Run every check, in order; none of them stops another."""
-    return [_guarded(name, check, subject) for name, check in _CHECKS.items()]
+def run_checks(subject: Subject, *, is_exhaustive: bool = False) -> list[Check]:
+    """Run every check, in order; none of them stops another. `is_exhaustive`: leave no state of a rollout out."""
+    checks = dict(_CHECKS)
+    if is_exhaustive:
+        checks["rollout_machine"] = _every_rollout_state
+    return [_guarded(name, check, subject) for name, check in checks.items()]
 
 
 def _guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> Check:
@@ -227,6 +230,30 @@ def _known(name: str, run: Callable[[], list[str]], what: str) -> Callable[[Subj
     return check
 
 
+def _rollout_machine(subject: Subject) -> Check:
+    return _explored(subject, is_quick=True)
+
+
+def _every_rollout_state(subject: Subject) -> Check:
+    return _explored(subject, is_quick=False)
+
+
+def _explored(subject: Subject, *, is_quick: bool) -> Check:
+    """Explore what a rollout under these settings can get into, looking for more exposure than was earned."""
+    from upm_cli.core.rollout_check import check
+    from upm_cli.ops.rollout_policy import policy_of
+
+    name = "rollout_machine"
+    if subject.settings is None:
+        return Check(name=name, status="skip", detail="the configuration can't be read")
+    report = check(policy_of(subject.settings), is_quick=is_quick)
+    if not report.is_sound:
+        hint = "pause rollouts (upm rollout pause TRAINER) and report this with the output of upm validate --exhaustive"
+        return Check(name=name, status="fail", detail=report.words(), hint=hint)
+    more = "; all of them: upm validate --exhaustive" if is_quick else ""
+    return Check(name=name, status="pass", detail=report.words() + more)
+
+
 def _worker_health(subject: Subject) -> Check:
     from upm_cli.store import lease, runfiles
 
@@ -287,6 +314,7 @@ _CHECKS: Final[Mapping[str, Callable[[Subject], Check]]] = {
     "replay_order": _known(
         "replay_order", known_answers.replay, "order, duplicate, late arrival and late window as they should be"
     ),
+    "rollout_machine": _rollout_machine,
     "worker_health": _worker_health,
     "permissions": _permissions,
 }
