@@ -108,3 +108,26 @@ def test_a_rollout_is_where_its_last_decision_left_it() -> None:
     last = standing_at(entries, "main", iso(4000)).rollout
     assert last is not None
     assert last.phase == "aborted"
+
+
+def test_a_withdrawn_candidate_that_did_harm_is_quarantined_and_its_trainer_paused() -> None:
+    kept = entry(1, "rollout.withdraw", "main@3", quarantined=False)
+    harmed = entry(2, "rollout.withdraw", "main@4", quarantined=True)
+    assert standing_at([kept], "main", iso(9000)).quarantined == ()
+    found = standing_at([kept, harmed], "main", iso(9000))
+    assert (found.quarantined, found.paused) == ((4,), True)
+
+
+def test_a_rollback_without_a_checkpoint_leaves_the_trainer_paused() -> None:
+    back = {"to_version": 1, "rings": ["global"]}
+    assert not standing_at([entry(1, "snapshot.rollback", "main@2", **back, trainer="put back")], "main", "9").paused
+    assert standing_at([entry(1, "snapshot.rollback", "main@2", **back, trainer="paused")], "main", "9").paused
+
+
+def test_a_contest_that_names_a_released_version_again_does_not_bar_it_again() -> None:
+    entries = [
+        entry(1, "evidence.quarantine", "main", snapshot_ids=["main@3"], inputs={"doubt": {"known": []}}),
+        entry(2, "snapshot.release", "main@3"),
+        entry(3, "evidence.quarantine", "main", snapshot_ids=["main@3", "main@4"], inputs={"doubt": {"known": [3]}}),
+    ]
+    assert standing_at(entries, "main", iso(3000)).quarantined == (4,)

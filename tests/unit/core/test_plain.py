@@ -1,7 +1,7 @@
 """Values go on the record in plain JSON and come back as they were."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,6 +36,8 @@ class Outer:
     by_colour: Mapping[Colour, Inner] = field(default_factory=dict)
     by_number: Mapping[int, str] = field(default_factory=dict)
     anything: Mapping[str, object] = field(default_factory=dict)
+    listed: list[Inner] = field(default_factory=list)
+    in_turn: Sequence[int] = ()
 
 
 inners = st.builds(Inner, colour=st.sampled_from(Colour), share=st.floats(allow_nan=False, allow_infinity=False))
@@ -50,6 +52,8 @@ outers = st.builds(
     by_colour=st.dictionaries(st.sampled_from(Colour), inners),
     by_number=st.dictionaries(st.integers(), st.text(), max_size=3),
     anything=st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text(), max_size=3),
+    listed=st.lists(inners, max_size=2),
+    in_turn=st.lists(st.integers(), max_size=2).map(tuple),
 )
 
 
