@@ -161,7 +161,8 @@ def ask(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult
 def _overridden(result: GateResult, overridden: frozenset[str]) -> GateResult:
     """Return `result`, allowed where an override is in force. Proven harm is never overridden."""
     is_harm = result.gate == "evidence" and result.numbers.get("verdict") == "fail"
-    if result.allowed or is_harm or result.gate not in OVERRIDABLE or result.gate not in overridden:
+    is_role = result.numbers.get("may") is False  # no override gives anybody a right that their role has not
+    if result.allowed or is_harm or is_role or result.gate not in OVERRIDABLE or result.gate not in overridden:
         return result
     numbers = {**result.numbers, "overridden": True}
     return replace(result, allowed=True, detail=f"overridden: {result.detail}", satisfy="", numbers=numbers)

@@ -86,7 +86,7 @@ def may(role: str, action: str, policy: AccessPolicy) -> GateResult:
         allowed=allowed,
         detail=f"role {role} {'may' if allowed else 'may not'} {action}",
         satisfy=f"ask somebody with role {' or '.join(who)}; roles are in policy.actors of upm.yaml",
-        numbers={"role": role, "action": action},
+        numbers={"role": role, "action": action, "may": allowed},
     )
 
 
@@ -174,6 +174,11 @@ def policy_gate(
     return replace(served, numbers={**person.numbers, **served.numbers})
 
 
+def is_about_role(result: GateResult) -> bool:
+    """Say whether a gate refused the person who asks: no override gives anybody a right that their role has not."""
+    return result.numbers.get("may") is False
+
+
 def check_override(
     gate: str, reason: str, *, actor: str, role: str, at_ms: int, expires_at_ms: int, policy: AccessPolicy
 ) -> None:
@@ -225,7 +230,7 @@ def active_overrides(
 def overridden(result: GateResult, active: Mapping[str, Override]) -> GateResult:
     """Return `result`, allowed if an override is in force for its gate, and saying so."""
     override = active.get(result.gate)
-    if result.allowed or override is None or result.gate not in OVERRIDABLE:
+    if result.allowed or override is None or result.gate not in OVERRIDABLE or is_about_role(result):
         return result
     numbers = {**result.numbers, "override_id": override.override_id, "overridden_by": override.actor}
     said = f"overridden by {override.actor} ({override.reason}): {result.detail}"
