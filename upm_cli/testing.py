@@ -8,7 +8,7 @@ from upm_cli.config.schema import PolicySettings, Settings
 from upm_cli.core.records import Evidence, Monitor
 from upm_cli.ops.decisions import View
 from upm_cli.ops.proof import champion_of
-from upm_cli.store import evidence, monitors
+from upm_cli.store import evidence, monitors, rollouts
 from upm_cli.store.session import Store
 
 
@@ -27,19 +27,22 @@ def prove(
 ) -> Evidence:
     """Write what a contest found: of the lineage of `trainer`, or of its snapshot `version` as a candidate.
 
-    The champion is what serves now. The windows begin where the monitor has read to, or at `first_seq`; it has read
-    them all then.
+    The champion is what the rollout of that version replaces, else what serves now. The windows begin where the monitor
+    has read to, or at `first_seq`; it has read them all then.
     """
     with store.write(actor="drift-monitor") as tx:
         view = View.read(tx, trainer)
         monitor = monitors.get(tx, trainer)
         first = monitor.position if first_seq is None else first_seq
         last = first + windows - 1
-        champion = champion_of(view, version or -1)
+        rollout = rollouts.newest(tx, trainer)
+        is_its = rollout is not None and version is not None and rollout.version == version
+        champion = rollout.champion if rollout is not None and is_its else champion_of(view, version or -1)
+        kind = "lineage" if version is None else "candidate"
         found = Evidence(
             trainer=trainer,
-            kind="lineage" if version is None else "candidate",
-            contest_id=f"{'lineage' if version is None else 'candidate'}/{champion or 'baseline'}/{version or 'lineage'}",
+            kind=kind,
+            contest_id=f"{kind}/{champion or 'baseline'}/{version or 'lineage'}",
             challenger=version,
             champion=champion,
             stage=stage,
@@ -79,7 +82,7 @@ def _at(monitor: Monitor, position: int) -> Monitor:
 
 
 def open_policy(settings: Settings, *admins: str) -> Settings:
-    """Return `settings` under which `admins` may do everything, any tenant may be in a canary, and shadow takes no time.
+    """Return `settings` under which `admins` may do everything and shadow takes no time, for any tenant.
 
     Evidence is still asked for.
     """
