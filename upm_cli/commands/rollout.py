@@ -11,6 +11,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._refusal import telling
 from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version
 from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
@@ -252,14 +253,18 @@ def _ask(ctx: Context, trainer: str | None, verb: str, *, confirm: bool = False)
     ask = partial(
         rollout.ask, ctx.store, ctx.clock, ctx.settings, name, verb, actor=ctx.actor, reason=ctx.change.reason
     )
-    if ctx.change.dry_run:
-        _answer(ctx, verb, ask(dry_run=True))
-        return
-    if confirm and not ctx.change.yes:
-        planned = _moves(ask(dry_run=True))
+    if ctx.change.dry_run or (confirm and not ctx.change.yes):
+        with telling(ctx):
+            looked = ask(dry_run=True)
+        if ctx.change.dry_run:
+            _answer(ctx, verb, looked)
+            return
+        planned = _moves(looked)
         if planned:
             ctx.confirm(f"this takes {name} to {planned}")
-    _answer(ctx, verb, ask())
+    with telling(ctx):
+        done = ask()
+    _answer(ctx, verb, done)
 
 
 def _moves(planned: "Looked") -> str:

@@ -198,21 +198,21 @@ def _set_pinned(ctx: Context, trainer: str | None, version: str | None, *, pinne
 
 @changing
 def release(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -> None:
-    """Lift the quarantine of a snapshot, so that it can be activated. Needs --reason.
+    """Lift the quarantine of a snapshot, so that it can be activated. Needs the role admin and --reason.
 
     Example: upm snapshot release main 42 --reason "the labels were wrong, not the model"
     """
-    from upm_cli.ops import keeping
+    from upm_cli.ops import quarantined
 
     name, word = trainer_and_version(ctx, trainer, version)
-    row, changed = keeping.release(
+    row, changed = quarantined.release(
         ctx.store,
         ctx.clock,
+        ctx.settings,
         name,
         word,
         actor=ctx.actor,
         reason=ctx.change.reason,
-        config_digest=ctx.settings.full_digest(),
         dry_run=ctx.change.dry_run,
     )
     _emit_changed(ctx, row, changed, {"quarantined": False}, f"v{row.version} of {name}", "not quarantined")

@@ -82,10 +82,19 @@ def standing(store: "Store", clock: Clock, settings: "Settings", name: str) -> S
         state=counted if is_going else seen.state,
         seen=seen,
         observation=observation,
-        gates=step_gates(counted, observation, seen.policy) if is_going else (),
+        gates=_each_once(step_gates(counted, observation, seen.policy)) if is_going else (),
         coming=coming,
         stages=tuple(plan(seen.policy, counted, observation.instant, observation.shadow_ms)),
     )
+
+
+def _each_once(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
+    """Return the gates in order; of those asked twice under one name, the one that says no."""
+    once: dict[str, GateResult] = {}
+    for gate in gates:
+        if gate.gate not in once or (once[gate.gate].allowed and not gate.allowed):
+            once[gate.gate] = gate
+    return tuple(once.values())
 
 
 def planned(reader: "Reader", clock: Clock, settings: "Settings", name: str) -> list[PlannedStage]:

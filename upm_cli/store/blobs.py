@@ -79,6 +79,11 @@ def read(home: Path, path: str, *, digest: str, file_digest: str, codec: str, ra
     return _unpack_checked(stored, path, digest, codec, raw_bytes)
 
 
+def files(home: Path, digest: str) -> list[Path]:
+    """Return the files of a blob; none where it is missing."""
+    return [path for codec in _EXTENSION if (path := home / _relative(digest, codec)).exists()]
+
+
 def _relative(digest: str, codec: Codec) -> str:
     return f"{BLOBS}/{digest[:2]}/{digest}.{_EXTENSION[codec]}"
 
