@@ -18,7 +18,7 @@ WEEK_MS: Final = 7 * DAY_MS
 _MONDAY_MS: Final = 4 * DAY_MS  # 1970-01-05 was a Monday
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DATE: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ t](\d{1,2}:\d{2})z?)?")
-_WEEKLY: Final = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)[a-z]* (\d{1,2}:\d{2})")
+_WEEKLY: Final = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)(?:[a-z]*day)? (\d{1,2}:\d{2})")
 _DAILY: Final = re.compile(r"(\d{1,2}:\d{2})")
 _EXAMPLES: Final = "write 2026-12-20..2027-01-05, fri 16:00..mon 08:00 or 22:00..06:00 (UTC)"
 
