@@ -120,6 +120,13 @@ def test_what_was_never_committed_is_told_apart_and_cut_by_the_next_commit(tmp_p
         assert ledger.verify(store.home, r.meta.ledger).uncommitted == 0
 
 
+def test_a_half_written_line_of_a_commit_that_never_happened_is_counted(home: Path) -> None:
+    head = ledger.end(home)
+    with (home / layout.LEDGER).open("ab") as file:
+        file.write(b'{"n":8,')
+    assert ledger.verify(home, head).uncommitted == 1
+
+
 def test_the_end_is_after_the_last_good_entry(home: Path) -> None:
     whole = ledger.end(home)
     assert (whole.count, whole.offset) == (7, (home / layout.LEDGER).stat().st_size)

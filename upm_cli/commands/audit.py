@@ -120,6 +120,8 @@ def verify(
     done = audit.verify(ctx.store, anchors=anchors, recomputing=recompute)
     text = f"{done.entries:,} entries, the chain is whole and ends where the state says"
     text += f"\n{done.moves:,} activations and rollbacks in the state, each in the ledger"
+    if done.uncommitted:
+        text += f"\nlines after that, of a commit that never happened: {done.uncommitted:,}; the next one cuts them off"
     if anchors:
         text += f"\nexported heads compared: {done.anchors:,}, all the same"
     if recompute:

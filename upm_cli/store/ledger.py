@@ -115,7 +115,8 @@ def verify(home: Path, head: Head | None = None) -> Verified:
     if previous != head.hash:
         raise _broken(head.count, "is not the one the state was committed with")
     rest = _bytes(home, None)[head.offset :]
-    return Verified(entries=len(entries), uncommitted=rest.count(b"\n"), head_hash=previous)
+    uncommitted = sum(bool(line) for line in rest.split(b"\n"))
+    return Verified(entries=len(entries), uncommitted=uncommitted, head_hash=previous)
 
 
 def end(home: Path) -> Head:
