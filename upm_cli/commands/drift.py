@@ -54,7 +54,7 @@ def drift_report(
         str | None,
         typer.Option(
             metavar="breach|warn",
-            help="Exit 6 when a window fails; warn: or is near the limit, starved, or a feature drifts.",
+            help="Exit 6 when a window or a contest fails; warn: or is near the limit, starved, or a feature drifts.",
         ),
     ] = None,
 ) -> int:
@@ -62,6 +62,9 @@ def drift_report(
 
     A window fails when the P95 of its drift scores reaches drift_monitor.drift_threshold over at least
     drift_monitor.sample_size samples; with fewer the verdict is unknown, and they count in the next window too.
+
+    Contests come first: whether what learns, or a candidate, is worse than what serves (or than a trivial baseline
+    while nothing does) on the same windows. Unknown says about how many more windows a verdict needs.
 
     With --by feature, features of the newest windows (of --since) that are not like those the live version learned
     from are shown too, from the log. That is advice: nothing is quarantined or rolled back by it.
@@ -162,6 +165,7 @@ def _render(report: "Report", chosen: str) -> str:
 def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) -> None:
     from upm_cli.commands._drift_features import feature_headline, feature_table
     from upm_cli.ops.report import headline, payload
+    from upm_cli.ops.report_contests import lines
 
     if chosen in ("md", "html"):
         write(_render(report, chosen))
@@ -173,6 +177,8 @@ def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) ->
         emit(ctx, data, _rows_table(report))
         return
     ctx.say.note(headline(report))
+    for line in lines(report.contests):
+        ctx.say.note(line)
     emit(ctx, {**data, "windows": _newest(ctx, data["windows"])}, _window_table(report))
     if report.tenants is not None:
         emit(ctx, data, _tenant_table())
@@ -215,6 +221,8 @@ def _window_table(report: "Report") -> Table:
 
 
 def _tenant_table() -> Table:
+    from upm_cli.ops.report_contests import tenant_words
+
     columns = [
         Column("verdict", "VERDICT", show=_badge),
         Column("tenant", "TENANT"),
@@ -222,6 +230,7 @@ def _tenant_table() -> Table:
         Column("mean", "MEAN", right=True, show=_score),
         Column("p95", "P95", right=True, show=_score),
         Column("max", "MAX", right=True, show=_score),
+        Column("evidence", "EVIDENCE", show=tenant_words),
     ]
     return Table(key="tenants", columns=columns)
 
@@ -275,7 +284,7 @@ def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
     from upm_cli.commands._drift_features import feature_headline
     from upm_cli.ops.report import headline
 
-    if fail_on and report.failing:
+    if fail_on and (report.failing or report.failed):
         ctx.say.warn(headline(report))
         return ExitCode.BREACH
     if fail_on == "warn" and report.features is not None and report.features.drifting:

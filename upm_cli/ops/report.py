@@ -10,9 +10,10 @@ from upm_cli.core.drift_record import record
 from upm_cli.core.drift_tenants import TenantStats, by_tenant
 from upm_cli.core.feature_drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
-from upm_cli.core.records import DriftStatus, DriftWindow
+from upm_cli.core.records import DriftStatus, DriftWindow, Evidence
 from upm_cli.ids import iso
-from upm_cli.ops import comparisons, feature_drift, report_features
+from upm_cli.ops import comparisons, feature_drift, report_contests, report_features
+from upm_cli.ops.evidence import current
 from upm_cli.ops.feature_drift import FeatureReport
 from upm_cli.store import drift
 from upm_cli.store.session import Store
@@ -57,6 +58,13 @@ class Report:
     left_out: int  # older windows, before `since`
     recomputed: bool  # from the comparisons, not as they were judged at the time
     features: FeatureReport | None = None  # None when not asked for
+    contests: tuple[Evidence, ...] = ()  # what the monitor last found: lineage, candidate
+
+    @property
+    def failed(self) -> tuple[Evidence, ...]:
+        """Contests that failed, if evidence counts (`drift_monitor.rule`)."""
+        counts = self.policy.rule != "seed"
+        return tuple(row for row in self.contests if counts and row.verdict == "fail")
 
     @property
     def failing(self) -> tuple[Line, ...]:
@@ -93,6 +101,7 @@ def build(
     """
     with store.read() as reader:
         windows = drift.list_for(reader, trainer)
+        contests = tuple(current(reader, trainer).values())
     if window_ms:
         policy = replace(policy, window_duration_ms=window_ms, quarantine_enabled=False)
         windows = _again(trainer, policy, comparisons.follow(store, trainer))
@@ -113,6 +122,7 @@ def build(
         features=feature_drift.build(store, trainer, features, since_ms=since_ms, back_ms=back_ms)
         if features
         else None,
+        contests=contests,
     )
 
 
@@ -150,7 +160,10 @@ def payload(report: Report) -> dict[str, Any]:
         "evidence": evidence(report),
     }
     if report.tenants is not None:
-        found["tenants"] = [_tenant(each) for each in report.tenants]
+        found["tenants"] = [
+            {**_tenant(each), "evidence": report_contests.of_tenant(report.contests, each.tenant)}
+            for each in report.tenants
+        ]
     if report.features is not None:
         found |= report_features.payload(report.features)
     return found
@@ -202,7 +215,7 @@ def _exceed(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evidence(report: Report) -> dict[str, Any]:
-    """Return what the windows of the report add up to."""
+    """Return what the windows of the report add up to, and what the contests found."""
     lines = report.lines
     verdicts = [line.window.verdict for line in lines]
     judged = [line for line in lines if line.window.verdict != "unknown" and line.window.p95 is not None]
@@ -223,6 +236,8 @@ def evidence(report: Report) -> dict[str, Any]:
         "share_below_needed": READY_SHARE,
         "worst": _place(worst),
         "last_quarantine": _place(quarantined[-1] if quarantined else None),
+        "decides": report.policy.rule,
+        "contests": report_contests.payload(report.contests),
     }
 
 
@@ -234,6 +249,8 @@ def headline(report: Report) -> str:
     """Return the report in one sentence."""
     lines: Sequence[Line] = report.lines
     limit = f"{report.policy.drift_threshold:g}"
+    if report.failed and not report.failing:
+        return f"{report.trainer}: {report.failed[0].findings['headline']}"
     if not lines:
         return f"{report.trainer}: no comparisons yet, so nothing is known about drift"
     if report.failing:

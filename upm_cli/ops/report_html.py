@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from upm_cli.core.drift_tenants import TenantStats
-from upm_cli.ops import report_features
+from upm_cli.core.records import Evidence
+from upm_cli.ops import report_contests, report_features
 from upm_cli.ops.report import Line, Report, headline, minute, payload
 from upm_cli.ops.report_svg import svg
 from upm_cli.ops.report_text import LEVELS, ends, facts, score, share
@@ -50,7 +51,13 @@ def html(report: Report) -> str:
 
 def _page(report: Report) -> Iterator[str]:
     title = escape(f"Drift of {report.trainer}")
-    state = "fail" if report.failing else "pass" if any(line.level != "unknown" for line in report.lines) else "unknown"
+    state = (
+        "fail"
+        if report.failing or report.failed
+        else "pass"
+        if any(line.level != "unknown" for line in report.lines)
+        else "unknown"
+    )
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -64,10 +71,12 @@ def _page(report: Report) -> Iterator[str]:
     for name, value in facts(report):
         yield f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
     yield "</dl>"
+    if report.contests:
+        yield from report_contests.html(report.contests)
     if report.lines:
         yield from _windows(report.lines, [row["exceed"] for row in payload(report)["windows"]])
     if report.tenants is not None:
-        yield from _tenants(report.tenants)
+        yield from _tenants(report.tenants, report.contests)
     if report.features is not None:
         yield from report_features.html(report.features)
     yield "<footer>Times are event time, UTC. Unknown: too few samples, which is no pass. Near: passed, but can't be"
@@ -91,14 +100,17 @@ def _windows(lines: Sequence[Line], exceeds: Sequence[dict[str, float | None]]) 
     yield "</tbody></table></div>"
 
 
-def _tenants(tenants: Sequence[TenantStats]) -> Iterator[str]:
+def _tenants(tenants: Sequence[TenantStats], contests: Sequence[Evidence]) -> Iterator[str]:
     yield '<div class="wide"><table><caption>Tenants, worst first</caption><thead><tr><th>verdict</th><th>tenant</th>'
-    yield '<th class="n">n</th><th class="n">mean</th><th class="n">P95</th><th class="n">max</th></tr></thead><tbody>'
+    yield '<th class="n">n</th><th class="n">mean</th><th class="n">P95</th><th class="n">max</th>'
+    yield "<th>evidence</th></tr></thead><tbody>"
     for each in tenants:
         stats = each.stats
         numbers = "".join(f'<td class="n">{score(value)}</td>' for value in (stats.mean, stats.p95, stats.max))
         name = escape(each.tenant or "(none)")
-        yield f'<tr>{_verdict(each.verdict.value)}<td>{name}</td><td class="n">{stats.n:,}</td>{numbers}</tr>'
+        harm = escape(report_contests.tenant_words(report_contests.of_tenant(contests, each.tenant)))
+        start = f'<tr>{_verdict(each.verdict.value)}<td>{name}</td><td class="n">{stats.n:,}</td>'
+        yield f"{start}{numbers}<td>{harm}</td></tr>"
     yield "</tbody></table></div>"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from upm_cli.core.records import DriftWindow
-from upm_cli.ops import report_features
+from upm_cli.ops import report_contests, report_features
 from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload
 
 #: A symbol and a word for each level, so that colour is never needed.
@@ -92,6 +92,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     for name, value in facts(report):
         yield f"- {name}: {escape(value)}"
+    yield from report_contests.markdown(report.contests, escape)
     yield ""
     yield "| | window | n | mean | P95 | max | ≥ limit | verdict | recommended |"
     yield "|---|---|---:|---:|---:|---:|---:|---|---|"
@@ -104,12 +105,13 @@ def _lines(report: Report) -> Iterator[str]:
         )
     if report.tenants is not None:
         yield ""
-        yield "| | tenant | n | mean | P95 | max | verdict |"
-        yield "|---|---|---:|---:|---:|---:|---|"
+        yield "| | tenant | n | mean | P95 | max | verdict | evidence |"
+        yield "|---|---|---:|---:|---:|---:|---|---|"
         for each in report.tenants:
             symbol, words = LEVELS[each.verdict.value]
             numbers = " | ".join(map(score, (each.stats.mean, each.stats.p95, each.stats.max)))
-            yield f"| {symbol} | {escape(each.tenant or '(none)')} | {each.stats.n:,} | {numbers} | {words} |"
+            harm = report_contests.tenant_words(report_contests.of_tenant(report.contests, each.tenant))
+            yield f"| {symbol} | {escape(each.tenant or '(none)')} | {each.stats.n:,} | {numbers} | {words} | {harm} |"
     if report.features is not None:
         yield ""
         yield from report_features.markdown(report.features, escape)

@@ -199,6 +199,8 @@ def test_the_evidence_adds_the_windows_up() -> None:
         "share_below_needed": 0.95,
         "worst": {"start": "2027-01-15T09:00:00.000Z", "p95": 0.3},
         "last_quarantine": {"start": "2027-01-15T10:00:00.000Z", "p95": 0.25},
+        "decides": "both",
+        "contests": [],
     }
 
 
