@@ -16,10 +16,10 @@ import pytest
 
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
-from upm_cli.core.decision import inputs_digest
+from upm_cli.core.decision import inputs_digest, recompute
 from upm_cli.core.records import Ring
 from upm_cli.ids import iso
-from upm_cli.store import activations, layout
+from upm_cli.store import activations, layout, snapshots
 from upm_cli.store.ledger import Head
 from upm_cli.store.session import Store
 from upm_cli.testing import prove
@@ -343,3 +343,34 @@ def test_events_tell_ledger_entries_in_words_and_keep_every_field_for_machines(d
     assert "inputs" not in text
     event = json.loads(decided("events", "--type", "ai.upm.ledger.snapshot.rollback", "-o", "jsonl").out)
     assert event["data"]["details"]["inputs"] == entry["details"]["inputs"]
+
+
+def test_damaged_targets_of_a_rollback_are_among_its_inputs(decided: Any) -> None:
+    prove(decided.store, SystemClock(), "main", first_seq=0, windows=1)
+    assert decided("activate", "main", "3", "--to-stage", "global").code == 0
+    with decided.store.read() as reader:
+        row = snapshots.get(reader, "main", 1)
+    file = decided.home / row.path
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert decided("rollback", "main", "--yes").code == 0
+    entry = entry_of(decided, "snapshot.rollback")
+    inputs = entry["details"]["inputs"]
+    assert (inputs["damaged"], entry["details"]["outcome"]["targets"][0]) == ([1], 1)
+    assert (entry["details"]["to_version"], decided.json("explain", str(entry["n"]))["recomputed"]) == (2, "same")
+    assert recompute("snapshot.rollback", {**inputs, "damaged": []})["to_version"] == 1
+
+
+@pytest.mark.parametrize("text", ["policy: {min_shadow_hours: many}\n", "[", "unknown_key: 1\n"])
+def test_a_rollback_under_settings_that_can_not_be_read_says_so_on_the_record(decided: Any, text: str) -> None:
+    config = decided.folder / "upm.yaml"
+    good = config.read_text()
+    prove(decided.store, SystemClock(), "main", first_seq=0, windows=1)
+    assert decided("activate", "main", "3", "--to-stage", "global").code == 0
+    config.write_text(text)
+    assert decided("rollback", "main", "--yes", "--reason", "in a hurry").code == 0
+    config.write_text(good)
+    entry = entry_of(decided, "snapshot.rollback")
+    assert (entry["reason"], entry["details"]["config_digest"]) == ("in a hurry", None)
+    assert "the settings were not asked" in decided("explain", str(entry["n"]), "-o", "table").out
+    assert decided.json("explain", str(entry["n"]))["recomputed"] == "same"
