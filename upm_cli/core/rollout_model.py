@@ -27,6 +27,7 @@ from upm_cli.core.rollout_state import (
     Served,
     new_rollout,
 )
+from upm_cli.core.rollout_tick import waits_for_evidence
 
 UNIT: Final = 1_000_000  # ms; a hold is two of them
 CHAMPION, CANDIDATE, OTHER, NONE = 1, 2, 3, 99
@@ -356,7 +357,7 @@ def settle(state: RolloutState, world: World, policy: RolloutPolicy) -> tuple[Ro
         seen=renamed(state.seen),
         by="",
         reason="",
-        holding="",
+        holding="evidence" if waits_for_evidence(state.holding.split(",")) else "",
         created_at_ms=0,
         stage_at_ms=0,
         updated_at_ms=0,
@@ -395,6 +396,7 @@ def key(state: RolloutState, world: World) -> tuple[Any, ...]:
         state.held_ms,
         state.left_held_ms,
         state.unknown_ms,
+        state.holding,
         state.epoch,
         tuple((ring, state.seen[ring]) for ring in sorted(state.seen)),
         state.is_moving,

@@ -3,7 +3,7 @@
 In this order, and each part may end the look. Only `_go_on` exposes more, and only when every gate allows it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from upm_cli.core.exposure import admit, exposed
@@ -340,6 +340,12 @@ def _go_on(
     return entered, [step]
 
 
+def waits_for_evidence(gates: Iterable[str]) -> bool:
+    """Say whether a step that these gates hold back is due but for its evidence."""
+    names = set(gates)
+    return "evidence" in names and not names & {"hold", "stages"}
+
+
 def _wait(
     state: RolloutState, policy: RolloutPolicy, blocking: Sequence[GateResult], credit: int
 ) -> tuple[RolloutState, list[Decision]]:
@@ -348,8 +354,9 @@ def _wait(
     holding = ",".join(sorted(names))
     is_news = holding != state.holding
     decisions: list[Decision] = []
-    is_due = "evidence" in names and not names & {"hold", "stages"}
-    unknown = state.unknown_ms + credit if is_due else state.unknown_ms if "evidence" in names else 0
+    is_due = waits_for_evidence(names)
+    was_due = waits_for_evidence(state.holding.split(","))  # since the last look, then
+    unknown = state.unknown_ms + (credit if is_due and was_due else 0) if "evidence" in names else 0
     if is_news or unknown != state.unknown_ms:
         state = replace(state, holding=holding, unknown_ms=unknown)
     if is_due:
