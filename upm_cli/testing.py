@@ -61,17 +61,31 @@ def prove(
 def _findings(
     verdict: str, windows: int, first: int, last: int, harmed: Sequence[str], tenants: Sequence[str]
 ) -> dict[str, object]:
-    promote = {"value": -0.02, "low": -0.03, "high": -0.01, "threshold": 0.01, "log_e": 9.0, "needed": None}
-    if verdict != "pass":
-        promote |= {"value": 0.05 if verdict == "fail" else 0.0, "high": 0.08, "needed": 3000}
+    value, low, high = {"pass": (-0.02, -0.03, -0.01), "fail": (0.05, 0.03, 0.08)}.get(verdict, (0.0, -0.02, 0.02))
+    needed = None if verdict == "pass" else 3000
+    measure = {"value": value, "low": low, "high": high, "threshold": 0.01, "needed": needed}
+    tested = {**measure, "verdict": verdict, "n": windows, "log_e": 9.0, "log_e_threshold": 5.0}
     return {
         "verdict": verdict,
         "reasons": [] if verdict == "pass" else [f"made up: {verdict}"],
-        "promote": promote,
+        "headline": f"made up: {verdict}",
+        "gate": {**measure, "windows": windows, "pessimistic": False},
+        "promote": {**tested, "name": "promote"},
+        "harm": {**tested, "name": "harm"},
+        "tail": {**tested, "name": "tail"},
+        "labels": {"windows": windows, "labelled": windows, "share": 1.0, "needed": 0.95, "young": 0},
+        "exceedance": None,
+        "broken": None,
+        "retrial": None,
+        "doubt_from": None,
+        "barred": [],
+        "windows": windows,
         "fresh_windows": windows,
         "fresh_first_seq": first,
         "first_seq": first,
         "last_seq": last,
+        "tenants": [],
+        "tenants_seen": len(tenants),
         "harmed": list(harmed),
         "tenant_names": list(tenants),
     }

@@ -18,6 +18,7 @@ from upm_cli.core.records import Snapshot, Trainer
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.store import blobs, incidents, ledger, snapshots, trainers
 from upm_cli.store.session import Store
+from upm_cli.testing import prove
 
 
 @dataclass
@@ -26,10 +27,20 @@ class Project:
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    proves: bool = True  # what is activated has passed its contest
 
     @property
     def home(self) -> Path:
         return self.folder / ".upm"
+
+    def prove(self) -> None:
+        """Let every trainer's lineage have passed against what serves now."""
+        store = self.store
+        with store.read() as reader:
+            names = [trainer.name for trainer in trainers.list_all(reader)]
+        for name in names:
+            prove(store, SystemClock(), name, first_seq=0, windows=1)
+        store.close()
 
     @property
     def store(self) -> Store:
@@ -56,6 +67,8 @@ class Project:
         store.close()
 
     def run(self, *words: str) -> tuple[int, str, str]:
+        if words[0] == "activate" and self.proves:
+            self.prove()
         code = main([*words, "-C", str(self.folder)])
         out, err = self.capsys.readouterr()
         return code, out, err
@@ -82,7 +95,9 @@ class Project:
 def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: nobody can be asked
     assert main(["init", str(tmp_path)]) == 0
-    (tmp_path / "upm.yaml").write_text("supervisor: {default_trainers: [{name: main}]}\n")
+    (tmp_path / "upm.yaml").write_text(
+        "supervisor: {default_trainers: [{name: main}]}\npolicy: {min_shadow_hours: 0, canary_tenants: ['*']}\n"
+    )
     capsys.readouterr()
     return Project(tmp_path, capsys)
 
@@ -239,6 +254,8 @@ def test_rollback_asks_on_a_terminal(live: Project, monkeypatch: pytest.MonkeyPa
 
 
 def test_dry_runs_change_nothing(live: Project) -> None:
+    live.prove()
+    live.proves = False
     token = live.store.token()
     assert live.json("rollback", "main", "--dry-run")["to_version"] == 1
     assert live.json("activate", "main", "3", "--dry-run")["version"] == 3

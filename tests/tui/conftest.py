@@ -12,22 +12,25 @@ import pytest
 from rich.console import Console
 from textual.pilot import Pilot
 
+from upm_cli import actors
 from upm_cli.app import main
 from upm_cli.config.load import load
 from upm_cli.core.records import Snapshot
 from upm_cli.ops import trainers as trainer_ops
 from upm_cli.store import activations, ledger, snapshots, trainers
 from upm_cli.store.session import Store
+from upm_cli.testing import prove
 from upm_cli.tui.app import Dashboard
 from upm_cli.tui.board import Board, BoardReader, Part
 from upm_cli.tui.project import Project
 from upm_cli.workers import context, drift_monitor, ingest, lifeline, trainer
 
 EXAMPLE = Path(__file__).parents[2] / "examples/triage.jsonl"
-CONFIG = """\
-supervisor: {default_trainers: [{name: main, mode: active}]}
-trainer_worker: {snapshot_interval: 100}
-drift_monitor: {window_duration_ms: 120000, sample_size: 60}
+CONFIG = f"""\
+supervisor: {{default_trainers: [{{name: main, mode: active}}]}}
+trainer_worker: {{snapshot_interval: 100}}
+drift_monitor: {{window_duration_ms: 120000, sample_size: 60}}
+policy: {{min_shadow_hours: 0, canary_tenants: ["*"], actors: {{ada: admin, {actors.current()}: admin}}}}
 """
 
 
@@ -168,7 +171,13 @@ class Bench:
         with self.store.read() as reader:
             return {ring.value: each.version for ring, each in activations.live(reader, "main").items()}
 
+    def prove(self) -> None:
+        """Let the lineage have passed its contest against what serves now."""
+        prove(self.store, self.clock, "main", first_seq=0, windows=1)
+
     def cli(self, *words: str) -> None:
+        if words[0] == "activate":
+            self.prove()
         assert main([*words, "-C", str(self.folder), "-q"], clock=self.clock) == 0
 
     def rows(self) -> dict[int, Snapshot]:
@@ -205,7 +214,9 @@ def bench(trained: Path, tmp_path: Path) -> Iterator[Bench]:
     clock = StoppedClock()
     clock.sleep(86_400)
     store = Store(folder / ".upm", clock)
-    yield Bench(folder, clock, store)
+    bench = Bench(folder, clock, store)
+    bench.prove()
+    yield bench
     store.close()
 
 
