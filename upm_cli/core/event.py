@@ -117,12 +117,14 @@ EVENTS: Final[Mapping[str, EventType]] = {
             "ai.upm.shadow_delta",
             "trainer",
             "drift monitor",
-            "One prediction was compared with its ground truth. Bulk: a row of the comparisons files, not the outbox.",
+            "One prediction was compared with its ground truth. Bulk: a row of the comparisons files, not the outbox; "
+            "`upm events --type ai.upm.shadow_delta` reads them, `upm sql` has the view shadow_delta.",
             {
                 **_IDS,
                 "prediction_id": "log position and window id",
-                "shadow_prediction": "what the model said before it learned from the window",
-                "ground_truth": "what was true",
+                "shadow_prediction": "what the model said before it learned from the window: the value, or the "
+                "probability (of 1; of the true class); null for maps, of which only the score is kept",
+                "ground_truth": "what was true, as the label was written",
                 "drift_score": "seed score, null when it could not be made",
                 "timestamp": "event time of the window",
             },

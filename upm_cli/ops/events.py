@@ -10,7 +10,7 @@ from upm_cli.core.event import EVENTS, TELEMETRY
 from upm_cli.core.records import OutboxEvent
 from upm_cli.errors import UsageError
 from upm_cli.ids import iso
-from upm_cli.ops import telemetry
+from upm_cli.ops import shadow_deltas, telemetry
 from upm_cli.store import ledger, outbox
 from upm_cli.store.session import Store
 
@@ -22,13 +22,16 @@ def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | Non
     """Yield the CloudEvents at or after `since_ms` whose type matches one of `patterns`, oldest first.
 
     A pattern is a type, or a shell pattern such as `upm.drift.*`. Without any, all events and ledger entries come,
-    but no telemetry. Raises UsageError for a pattern that nothing can match.
+    but no telemetry. Comparisons (`ai.upm.shadow_delta`) come only by that name, in the order of the log. Raises
+    UsageError for a pattern that nothing can match.
     """
     for pattern in patterns:
         _check(pattern)
     parts = [_events(store), _ledger(store)]
     if patterns:
         parts.append(_telemetry(store, since_ms))
+    if shadow_deltas.wanted(patterns):
+        parts.append(_shadow_deltas(store, since_ms))
     since = "" if since_ms is None else iso(since_ms)
     for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
         if event["time"] >= since and (not patterns or any(fnmatchcase(event["type"], p) for p in patterns)):
@@ -89,6 +92,11 @@ def _ledger(store: Store) -> Iterator[dict[str, Any]]:
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     data = {key: entry[key] for key in ("n", "actor", "action", "subject", "details", "hash")}
     return _cloud_event(f"ledger-{entry['n']}", "/ledger", LEDGER + entry["action"], entry["at"], data)
+
+
+def _shadow_deltas(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:
+    for id_, source, time, data in shadow_deltas.shadow_deltas(store, since_ms):
+        yield _cloud_event(id_, source, shadow_deltas.TYPE, time, data)
 
 
 def _telemetry(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:

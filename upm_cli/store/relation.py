@@ -1,4 +1,4 @@
-"""Read-only SQL over everything that is kept: the state tables, and `log`, `names` and `comparisons` as views."""
+"""Read-only SQL over everything that is kept: the state tables, and views of the log, names and comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +79,7 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", home: Path) -> None:
             hint = "upm doctor lists everything that is missing or damaged"
             raise IntegrityError(f"a file of {kind} is missing: {exc}", hint=hint, code="UPM-E093") from exc
         connection.execute(queries.statement(f"relation.{kind}_view"))
+    connection.execute(queries.statement("relation.shadow_delta_view"))
 
 
 def _dataset(files: Sequence[str], base: Path, empty: pa.Table) -> Any:

@@ -15,3 +15,17 @@ CREATE TEMP VIEW names AS SELECT owner AS stream, * EXCLUDE (owner) FROM names_f
 
 -- name: comparisons_view
 CREATE TEMP VIEW comparisons AS SELECT owner AS trainer, * EXCLUDE (owner) FROM comparisons_files;
+
+-- name: shadow_delta_view
+-- The comparisons in the words of the event ai.upm.shadow_delta; ground_truth is the number that was compared with.
+CREATE TEMP VIEW shadow_delta AS
+SELECT
+    trainer AS trainer_id,
+    seq || '/' || window_id AS prediction_id,
+    CASE WHEN isnan(prediction) THEN NULL ELSE prediction END AS shadow_prediction,
+    CASE WHEN isnan(truth) THEN NULL ELSE truth END AS ground_truth,
+    CASE WHEN isnan(score) THEN NULL ELSE score END AS drift_score,
+    window_start AS "timestamp",
+    tenant_id,
+    seq
+FROM comparisons;

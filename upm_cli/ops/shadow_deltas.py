@@ -1,0 +1,76 @@
+"""`ai.upm.shadow_delta`: one event for each comparison, read from the segments when somebody asks for it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import numpy as np
+
+from upm_cli.core.comparisons import Comparisons
+from upm_cli.core.window import LabelKind, WindowBatch
+from upm_cli.ids import iso
+from upm_cli.ops import comparisons
+from upm_cli.store import log, trainers
+from upm_cli.store.session import Store
+
+TYPE: Final = "ai.upm.shadow_delta"
+_STEM: Final = "ai.upm.shadow"
+
+
+def wanted(patterns: Sequence[str]) -> bool:
+    """Say whether `patterns` ask for comparisons. They are bulk, so `ai.upm.*` is not enough."""
+    return any(pattern.startswith(_STEM) and fnmatchcase(TYPE, pattern) for pattern in patterns)
+
+
+def shadow_deltas(store: Store, since_ms: int | None = None) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield (id, source, time, data) of each comparison, in the order of the log, one trainer after the other.
+
+    Only windows that began at or after `since_ms`. The ground truth is the label as it stands in the log.
+    """
+    with store.read() as reader:
+        every = trainers.list_all(reader)
+    for trainer in every:
+        rows = log.follow(store, trainer.stream, 0)
+        first, batch = 0, WindowBatch.empty()
+        for table in comparisons.follow(store, trainer.name):
+            at = 0
+            while at < len(table):
+                while int(table.seq[at]) >= first + len(batch):
+                    first, batch = next(rows)
+                stop = int(table.seq.searchsorted(first + len(batch)))
+                yield from _events(trainer.name, table.slice(at, stop), first, batch, since_ms)
+                at = stop
+
+
+def _events(
+    trainer: str, table: Comparisons, first: int, batch: WindowBatch, since_ms: int | None
+) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    ids = table.window_id.to_list()
+    for i in np.flatnonzero(table.start_ms >= (-(2**63) if since_ms is None else since_ms)).tolist():
+        seq, at = int(table.seq[i]), iso(int(table.start_ms[i]))
+        data = {
+            "trainer_id": trainer,
+            "prediction_id": f"{seq}/{ids[i]}",
+            "shadow_prediction": _number(table.prediction[i]),
+            "ground_truth": _label(batch, seq - first),
+            "drift_score": _number(table.score[i]),
+            "timestamp": at,
+        }
+        yield f"{trainer}-{seq}", f"/trainers/{trainer}", at, data
+
+
+def _number(value: np.floating[Any]) -> float | None:
+    """Return a float32 in the digits it has; None when it is not finite."""
+    return float(f"{value:.7g}") if np.isfinite(value) else None
+
+
+def _label(batch: WindowBatch, row: int) -> Any:
+    """Return the label of a log row as it was written."""
+    kind = LabelKind(int(batch.label_kind[row]))
+    if kind is LabelKind.BOOL:
+        return bool(batch.label_value[row])
+    if kind is LabelKind.NUMBER:
+        return float(batch.label_value[row])
+    text = batch.label_text[row]
+    return json.loads(text) if kind is LabelKind.MAP else text
