@@ -148,6 +148,11 @@ def next_words(coming: Mapping[str, Any]) -> str:
     return f"{coming['what']}{when} at the earliest ({by}){besides}" if besides else f"{coming['what']}{when} ({by})"
 
 
+def step(stage: int) -> str:
+    """Return the number of a stage as people count: shadow is the first."""
+    return str(stage + 1)
+
+
 def local(instant: str | None) -> str:
     """Return an instant as people read it: local time, with the date unless it is today."""
     if instant is None:

@@ -68,7 +68,7 @@ def rollout(
     ctx: Context,
     harm: Annotated[
         str | None,
-        typer.Option(metavar="STAGE", help="Let the candidate do harm there: 3, 'canary 10%', 10%."),
+        typer.Option(metavar="STAGE", help="Let the candidate do harm there: step 4, 'canary 10%', 10%."),
     ] = None,
     days: Annotated[float | None, typer.Option(metavar="N", min=0, help="Stop after so many days.")] = None,
 ) -> int:
@@ -81,6 +81,7 @@ def rollout(
 
     Example: upm drill rollout --harm 'canary 10%'
     """
+    from upm_cli.commands._rollout_tree import step
     from upm_cli.ops.drill_rollout import drill_rollout
 
     done = drill_rollout(ctx.settings, harm=harm, days=days)
@@ -110,7 +111,7 @@ def rollout(
     columns = [
         Column("day", "DAY", right=True, show=lambda day: f"{day:.1f}"),
         Column("event", "EVENT"),
-        Column("stage", "STEP", right=True),
+        Column("stage", "STEP", right=True, show=step),
         Column("name", "STAGE"),
         Column("percent", "%", right=True),
         Column("why", "WHY"),

@@ -103,7 +103,7 @@ def plan(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm rollout plan main
     """
-    from upm_cli.commands._rollout_tree import duration, local
+    from upm_cli.commands._rollout_tree import duration, local, step
     from upm_cli.errors import NotFoundError
     from upm_cli.ops import rollout_status as ops
 
@@ -118,7 +118,7 @@ def plan(ctx: Context, trainer: TrainerArg = None) -> None:
     for row in rows:
         row["needs"] = _needs(ctx, row, last=row["stage"] == len(rows) - 1)
     columns = [
-        Column("stage", "STEP", right=True),
+        Column("stage", "STEP", right=True, show=step),
         Column("name", "STAGE"),
         Column("status", "STATUS"),
         Column("need_ms", "FOR AT LEAST", right=True, show=lambda ms: duration(ms) if ms else "—"),
@@ -150,6 +150,7 @@ def history(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm rollout history main
     """
+    from upm_cli.commands._rollout_tree import step
     from upm_cli.ops.rollout_history import history as ops
 
     name = ctx.trainer_name(trainer)
@@ -159,7 +160,7 @@ def history(ctx: Context, trainer: TrainerArg = None) -> None:
         Column("at", "TIME", show=lambda at: at[:19].replace("T", " ") + "Z"),
         Column("rollout", "NO", right=True),
         Column("phase", "PHASE"),
-        Column("stage", "STEP", right=True),
+        Column("stage", "STEP", right=True, show=step),
         Column("percent", "%", right=True),
         Column("version", "VERSION", right=True, show=lambda version: f"v{version}"),
         Column("actor", "WHO"),
@@ -326,7 +327,7 @@ def _answer(ctx: Context, verb: str, done: "Looked") -> None:
 def _said(done: "Looked", decided: list[str], *, dry_run: bool) -> str:
     state = done.state
     assert state is not None
-    where = f"rollout of {done.trainer} is {state.phase} at step {state.stage} ({state.percent} %)"
+    where = f"rollout of {done.trainer} is {state.phase} at step {state.stage + 1} ({state.percent} %)"
     if not decided:
         return f"{where}; nothing changed"
     if dry_run:

@@ -15,6 +15,7 @@ from upm_cli.ids import iso
 
 if TYPE_CHECKING:
     from upm_cli.core.records import Snapshot
+    from upm_cli.core.versions import Live
     from upm_cli.ops.take import Taken
 
 NoteOption = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="A remark kept with the snapshot.")]
@@ -98,14 +99,15 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm snapshot list main --json
     """
-    from upm_cli.store import snapshots
+    from upm_cli.store import activations, snapshots
 
     name = ctx.trainer_name(trainer)
     with ctx.store.read() as reader:
-        rows = snapshots.list_for(reader, name)
+        rows, live = snapshots.list_for(reader, name), activations.live(reader, name)
     columns = [
         Column("version", "VERSION", right=True),
         Column("status", "STATUS"),
+        Column("live", "LIVE", show=", ".join),
         Column("flags", "FLAGS", show=" ".join),
         Column("windows", "WINDOWS", right=True, show=lambda count: f"{count:,}"),
         Column("size_bytes", "BYTES", right=True, show=lambda count: f"{count:,}"),
@@ -115,7 +117,7 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
         Column("digest", "SHA256", show=lambda digest: digest[:12]),
     ]
     empty = f"{name} has no snapshots yet: they appear as it trains, or with upm snapshot create {name}"
-    payload = {"trainer": name, "snapshots": [describe(row) for row in rows]}
+    payload = {"trainer": name, "snapshots": [{**describe(row), "live": served(row.version, live)} for row in rows]}
     emit(ctx, payload, Table(key="snapshots", columns=columns, empty=empty))
 
 
@@ -126,11 +128,18 @@ def show(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -
     Example: upm snapshot show main active
     """
     from upm_cli.ops import snapshots
+    from upm_cli.store import activations
 
     name, word = trainer_and_version(ctx, trainer, version)
     with ctx.store.read() as reader:
-        row = snapshots.find(reader, name, word)
-    more = {"path": row.path, "file_digest": row.file_digest, "first_seq": row.first_seq, "last_seq": row.last_seq}
+        row, live = snapshots.find(reader, name, word), activations.live(reader, name)
+    more = {
+        "live": served(row.version, live),
+        "path": row.path,
+        "file_digest": row.file_digest,
+        "first_seq": row.first_seq,
+        "last_seq": row.last_seq,
+    }
     emit(ctx, {"trainer": name, **describe(row), **more, "manifest": row.manifest})
 
 
@@ -305,6 +314,17 @@ def gc(
         "dry_run": ctx.change.dry_run,
     }
     emit(ctx, payload, text=text)
+
+
+def served(version: int, live: "Live") -> list[str]:
+    """Return where a version is live, with its share of the tenants."""
+    found = [
+        "shadow" if ring == "shadow" else f"{ring} {move.percent} %"
+        for ring, move in live.items()
+        if move.version == version
+    ]
+    rest = [f"{ring} {100 - move.percent} %, the rest" for ring, move in live.items() if move.rest_version == version]
+    return found + rest
 
 
 def describe(row: "Snapshot") -> dict[str, Any]:

@@ -28,6 +28,7 @@ def status(ctx: Context) -> None:
         Column("name", "TRAINER"),
         Column("mode", "MODE"),
         Column("shown_active", "ACTIVE"),
+        Column("shown_stage", "STAGE"),
         Column("shown_drift", "P95"),
         Column("trained", "TRAINED", right=True),
         Column("shown_rate", "WIN/S", right=True),
@@ -64,13 +65,27 @@ def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     from upm_cli.ops.report_chart import sparkline
     from upm_cli.ops.status import SYMBOLS
 
-    active = f"v{row['active']:04d} {row['stage']['kind']}" if row["active"] is not None else "—"
+    active = f"v{row['active']:04d}" if row["active"] is not None else "—"
     p95, line = row["drift"]["p95"], sparkline(row["drift"]["recent"], row["drift"]["limit"])
     return {
         "shown_state": f"{SYMBOLS.get(row['state'], '?')} {row['state']}",
         "shown_active": active,
+        "shown_stage": _stage(row["stage"]),
         "shown_drift": f"{p95:.3f} {line}" if p95 is not None else "unknown",
         "trained": f"{row['windows']['trained']:,}",
         "shown_rate": f"{row['windows_per_s']:,.0f}",
         "lag": f"{row['lag']:,}",
     }
+
+
+def _stage(stage: Mapping[str, Any]) -> str:
+    """Return how far the rollout under way is, or else where the active version is live."""
+    rollout = stage["rollout"]
+    if rollout is None or rollout["phase"] not in ("progressing", "paused"):
+        share = "" if stage["kind"] in (None, "shadow") else f" {stage['percent']} %"
+        return f"{stage['kind'] or '—'}{share}"
+    word = "" if rollout["phase"] == "progressing" else " (paused)"
+    if rollout["step"] == 1:
+        day = "?" if rollout["shadow_days"] is None else f"{rollout['shadow_days']:.0f}"
+        return f"shadow day {day}/{rollout['min_shadow_days']:g}{word}"
+    return f"{rollout['ring']} {rollout['percent']} % step {rollout['step']}/{rollout['steps']}{word}"

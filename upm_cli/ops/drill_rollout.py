@@ -62,17 +62,16 @@ class Rehearsed:
 
 
 def parse_harm(text: str, policy: RolloutPolicy) -> int:
-    """Return the stage that `text` names: its number, its name (`canary 10 %`), or its percentage.
+    """Return the stage that `text` names: its step (4), its name (`canary 10 %`), or its share (`10 %`).
 
     Raises UsageError.
     """
-    wanted = text.replace(" ", "").removesuffix("%").lower()
+    wanted = "".join(text.split()).lower()
     for index, stage in enumerate(policy.stages):
-        if wanted in (str(index) if "%" not in text else "", stage.name.replace(" ", "").removesuffix("%")):
+        name = "".join(stage.name.split())
+        if wanted in (f"{index + 1}", f"step{index + 1}", name, name.removesuffix("%"), f"{stage.percent}%"):
             return index
-        if "%" in text and wanted == str(stage.percent):
-            return index
-    names = ", ".join(f"{index}: {stage.name}" for index, stage in enumerate(policy.stages))
+    names = ", ".join(f"{step}: {stage.name}" for step, stage in enumerate(policy.stages, start=1))
     raise UsageError(f"--harm {text!r} is no stage", hint=f"one of {names}", code="UPM-E029")
 
 

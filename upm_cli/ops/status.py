@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, Segment, Snapshot, Stream, Trainer
+from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
 from upm_cli.ops.trainers import train_lease
-from upm_cli.store import activations, drift, lease, runfiles, segments, snapshots, streams, trainers
+from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -32,6 +32,8 @@ class _Facts:
     versions: list[int]
     last_segment: Segment | None
     quarantined: list[int]
+    rollout: RolloutRow | None  # the newest one
+    shadow_s: float | None  # accumulated time of the lineage in shadow
 
 
 def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
@@ -143,6 +145,8 @@ def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
         versions=[snapshot.version for snapshot in known],
         last_segment=logged[-1] if logged else None,
         quarantined=[snapshot.version for snapshot in known if snapshot.quarantined],
+        rollout=rollouts.newest(reader, trainer.name),
+        shadow_s=None if (dwell := dwells.find(reader, trainer.name)) is None else dwell.shadow_s,
     )
 
 
@@ -165,6 +169,7 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "active": {str(ring): version for ring, version in facts.live.items()},
         "percent": {str(ring): percent for ring, percent in facts.percents.items()},
         "epoch": trainer.epoch,
+        "rollout": _rollout(facts, settings),
         "last_version": trainer.last_version,
         "quarantined": facts.quarantined,
         "last_loss": trainer.last_loss,
@@ -191,6 +196,28 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "created_at": _instant(trainer.created_at_ms),
         "updated_at": _instant(trainer.updated_at_ms),
         "trained_by": holder,
+    }
+
+
+def _rollout(facts: _Facts, settings: "Settings") -> dict[str, Any] | None:
+    """Return where the newest rollout stands, without asking its gates; None when there never was one."""
+    row = facts.rollout
+    if row is None:
+        return None
+    stages = settings.rollout.stages
+    need_h = settings.policy.min_shadow_hours
+    return {
+        "phase": row.phase,
+        "step": row.stage + 1,
+        "steps": len(stages),
+        "ring": stages[row.stage].split()[0] if row.stage < len(stages) else None,
+        "percent": int(row.state.get("percent", 0)),
+        "version": row.version,
+        "champion": row.champion,
+        "shadow_days": None if facts.shadow_s is None else round(facts.shadow_s / 86_400, 3),
+        "min_shadow_days": round(need_h / 24, 3),
+        "cause": row.state.get("cause") or None,
+        "reason": row.state.get("reason") or None,
     }
 
 
@@ -225,7 +252,11 @@ def _row(details: Mapping[str, Any], workers: list[dict[str, Any]], now_ms: int)
         "mode": details["mode"],
         "active": details["active"].get(ring) if ring else None,
         "last_version": details["last_version"],
-        "stage": {"kind": ring, "percent": details["percent"].get(ring, 0) if ring else 0},
+        "stage": {
+            "kind": ring,
+            "percent": details["percent"].get(ring, 0) if ring else 0,
+            "rollout": details["rollout"],
+        },
         "drift": details["drift"],
         "windows": details["windows"],
         "windows_per_s": next((worker["rate"] for worker in learning if worker.get("rate") is not None), 0.0),
@@ -255,6 +286,10 @@ def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
         )
     if details["state"] == "errored":
         problems.append({"trainer": name, "problem": "the worker failed", "next": "upm validate"})
+    rollout = details["rollout"]
+    if rollout is not None and rollout["phase"] in ("paused", "degraded"):
+        said = f"rollout {rollout['phase']} ({rollout['cause']}): {rollout['reason'] or 'no reason given'}"
+        problems.append({"trainer": name, "problem": said, "next": f"upm rollout status {name}"})
     if details["windows"]["dead_letter"]:
         count = details["windows"]["dead_letter"]
         problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
