@@ -1,5 +1,6 @@
-"""The drift monitor worker: judge new comparisons as the trainer commits them."""
+"""The drift monitor worker: judge new comparisons as the trainer commits them, and look after what serves."""
 
+from upm_cli.ops import protect
 from upm_cli.ops.drift import Judged, Memory, judge_new
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
@@ -27,6 +28,7 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                 if judged.more:
                     seen = None
                     continue
+                protect.look(worker.store, worker.clock, worker.settings, trainer)
             _tell(worker, trainer, compared)
             worker.flush()
             if may_end:
