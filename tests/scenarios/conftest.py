@@ -9,7 +9,7 @@ import pytest
 from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Ring
-from upm_cli.core.rollout import advance, decide, inputs_json, outcome_json, recompute, state_from_json, state_json
+from upm_cli.core.rollout import decide, inputs_json, outcome_json, recompute, state_from_json, state_json
 from upm_cli.core.rollout_decisions import Activate, Decision, Rollback, Step
 from upm_cli.core.rollout_policy import HOUR_MS, RolloutPolicy
 from upm_cli.core.rollout_state import EvidenceView, Instant, Observation, RolloutState, Served, new_rollout
@@ -108,15 +108,14 @@ class Fleet:
         self.live[ring] = Served(version=version, percent=percent, epoch=self.epoch, rollout_id=rollout_id)
 
     def climb(self, percent: int) -> None:
-        """Start if need be, and go on hour by hour until `percent` is reached."""
+        """Start if need be, and go on, four hours at a time, until `percent` is reached."""
         if self.state.phase == "pending":
             self.do("start")
         for _ in range(2000):
             if self.state.percent >= percent:
                 self.do()  # sees its own step in the rings
                 return
-            self.wait(1)
-            advance(self.state, self.observe(), self.policy)
+            self.wait(4)
             self.do()
         raise AssertionError(f"stuck at {self.state}")
 

@@ -71,7 +71,8 @@ def believe_rings(state: RolloutState, observation: Observation, policy: Rollout
     now = rings_of(observation)
     if now == dict(state.seen):
         if state.is_undoing:
-            return state, [_rollback_again(state, observation)], True
+            again = _rollback_again(state, observation)
+            return replace(state, is_undoing=bool(again)), [*again], True
         if state.is_moving:
             said = f"{policy.stages[state.stage].name} never reached the rings"
             return _step_back(state, observation, policy), [Found(what="not_done", detail=said)], True
@@ -249,10 +250,10 @@ def _react(
     if how == "pause" or state.stage == 0:
         return replace(state, phase=Phase.PAUSED, holding=""), [Pause(cause=cause, actor="", reason=why)]
     back = rollback_of(state, observation, cause, why, is_bad=True)
-    return replace(state, phase=Phase.DEGRADED, is_undoing=bool(back)), back
+    return replace(state, phase=Phase.DEGRADED, is_undoing=bool(back)), [*back]
 
 
-def rollback_of(state: RolloutState, observation: Observation, cause: str, why: str, *, is_bad: bool) -> list[Decision]:
+def rollback_of(state: RolloutState, observation: Observation, cause: str, why: str, *, is_bad: bool) -> list[Rollback]:
     """Return the way back of a candidate that is in the rings; nothing where it is in none."""
     rings = tuple(ring for ring, each in sorted(observation.live.items()) if each.version == state.version)
     rings = tuple(ring for ring in rings if ring is not Ring.SHADOW)
@@ -271,10 +272,9 @@ def rollback_of(state: RolloutState, observation: Observation, cause: str, why: 
     ]
 
 
-def _rollback_again(state: RolloutState, observation: Observation) -> Decision:
+def _rollback_again(state: RolloutState, observation: Observation) -> list[Rollback]:
     back = rollback_of(state, observation, state.cause, state.reason, is_bad=state.cause != "operator")
-    assert isinstance(back[0], Rollback)
-    return replace(back[0], is_again=True)
+    return [replace(each, is_again=True) for each in back]
 
 
 def _resting(state: RolloutState) -> Hold:
