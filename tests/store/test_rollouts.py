@@ -543,6 +543,15 @@ def test_a_viewer_may_look_and_roll_back_and_nothing_else(world: World, verb: st
     assert rollback(world.store, world.clock, "main", actor="vic", reason="it hurts").to_version == 1
 
 
+def test_an_override_of_the_policy_gives_nobody_a_role(world: World) -> None:
+    prove(world.store, world.clock, "main", first_seq=0, windows=1)
+    arguments = (world.store, world.clock, world.settings, "main", "2")
+    overrides.grant(*arguments[:4], "policy", actor="ada", reason="a demo can't wait")
+    with pytest.raises(RefusedError, match=r"gate role: role viewer may not activate\.global"):
+        activate(*arguments, ring=Ring.GLOBAL, actor="vic")
+    assert activate(*arguments, ring=Ring.GLOBAL, actor="ola").activation.version == 2
+
+
 def test_of_many_looks_at_once_only_one_moves(world: World) -> None:
     world.start()
     world.to_stage(1)

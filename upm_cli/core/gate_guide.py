@@ -47,10 +47,16 @@ GUIDES: Final = (
         opens="the file from a backup, or another version",
     ),
     Guide(
+        gate="role",
+        of="both",
+        asks="May this operating system user do it (policy.actors)?",
+        opens="a role in policy.actors, given by whoever keeps upm.yaml",
+    ),
+    Guide(
         gate="policy",
         of="both",
-        asks="May this user do it, may these tenants be in a canary, and was the lineage min_shadow_hours in shadow?",
-        opens="a role in policy.actors, policy.canary_tenants, or time in shadow",
+        asks="May these tenants be in a canary, and was the lineage min_shadow_hours in shadow?",
+        opens="policy.canary_tenants, or time in shadow",
     ),
     Guide(
         gate="freeze",

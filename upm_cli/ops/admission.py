@@ -1,13 +1,14 @@
 """What the gates look at before a snapshot goes into a ring, read from one state."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
 from upm_cli.core.activation import ActivationPlan
 from upm_cli.core.gates import Candidate
-from upm_cli.core.policy import policy_gate
+from upm_cli.core.policy import may, ring_gate
 from upm_cli.core.records import Ring
 from upm_cli.core.versions import Live, abandoned, tainted_by
 from upm_cli.ops import authority, dwell
@@ -33,14 +34,9 @@ def candidate(
     """Return `plan` as the gates see it: with the evidence, the policy's word and the overrides of this moment."""
     name, row, now_ms = view.trainer.name, view.rows[plan.version], clock.now_ms()
     left = abandoned(view.rows.values(), view.trainer.lineage)
-    allowed = policy_gate(
-        authority.role(settings, home, actor),
-        f"activate.{plan.ring}",
-        plan.ring,
-        authority.access(settings),
-        shadow_ms=round(dwell.shadow_s(reader, name) * 1000),
-        tenants=tenants,
-    )
+    access = authority.access(settings)
+    person = may(authority.role(settings, home, actor), f"activate.{plan.ring}", access)
+    served = ring_gate(plan.ring, access, shadow_ms=round(dwell.shadow_s(reader, name) * 1000), tenants=tenants)
     return Candidate(
         trainer=name,
         version=plan.version,
@@ -54,7 +50,7 @@ def candidate(
         proof=proof_of(reader, view, plan.version, now_ms),
         max_proof_age_ms=settings.rollout.max_evidence_age_ms,
         frozen=authority.frozen(reader, settings, name, now_ms),
-        others=(allowed,),
+        others=(replace(person, gate="role"), served),  # a role is never excepted: an override is for one rule
         overridden=frozenset(authority.in_force(reader, settings, home, name, now_ms)),
     )
 
