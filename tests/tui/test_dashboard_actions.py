@@ -162,7 +162,9 @@ def test_p_pauses_and_p_again_resumes_with_the_reason_on_the_record(bench: Any) 
 
 
 def test_p_works_for_a_trainer_that_never_ran(empty: Any) -> None:
-    (empty.folder / "upm.yaml").write_text("supervisor: {default_trainers: [{name: main}]}\n")
+    (empty.folder / "upm.yaml").write_text(
+        "supervisor: {default_trainers: [{name: main}]}\npolicy: {actors: {ada: operator}}\n"
+    )
 
     async def steps(hand: Any) -> None:
         await hand.sees("upm train main --source FILE")

@@ -20,6 +20,8 @@ def register(app: typer.Typer) -> None:
 def pause(ctx: Context, trainer: TrainerArg = None) -> None:
     """Hold a trainer: it finishes its batch, commits and waits. Windows keep arriving in its log.
 
+    Needs the role operator, as `upm resume` does.
+
     Example: upm pause main --reason "labels look wrong"
     """
     _set(ctx, trainer, "pause")
@@ -35,9 +37,10 @@ def resume(ctx: Context, trainer: TrainerArg = None) -> None:
 
 
 def _set(ctx: Context, given: str | None, desired: str) -> None:
-    from upm_cli.ops import trainers
+    from upm_cli.ops import authority, trainers
 
     name = ctx.trainer_name(given)
+    authority.require(ctx.settings, ctx.store.home, ctx.actor, "pause" if desired == "pause" else "resume")
     known = trainers.ensure(ctx.store, ctx.clock, ctx.settings, name, actor=ctx.actor)
     will_change = known.desired != desired
     if not ctx.change.dry_run:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from upm_cli.core.records import Ring, Snapshot
-from upm_cli.ops import keeping, status, trainers
+from upm_cli.ops import authority, keeping, status, trainers
 from upm_cli.ops.activate import activate
 from upm_cli.ops.rollback import RolledBack, rollback
 from upm_cli.ops.take import take
@@ -142,6 +142,7 @@ def plan_pause(project: Project, name: str) -> Plan:
     details = status.trainer_details(project.store, project.settings, name)
     desired = "run" if details["desired"] == "pause" else "pause"
     verb, word, done = ("Resume", "resume", "resumed") if desired == "run" else ("Pause", "pause", "paused")
+    authority.require(project.settings, project.store.home, project.actor, word)
 
     def act(reason: str) -> str:
         trainers.ensure(project.store, project.clock, project.settings, name, actor=project.actor)
