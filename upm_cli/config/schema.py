@@ -170,8 +170,8 @@ class DriftMonitorSettings:
 class EvidenceSettings:
     """When a challenger counts as worse than the champion, and when as good enough. Losses lie between 0 and 1."""
 
-    margin: float = setting(0.01, "Mean loss a challenger may lose more than the champion.", at_least=0, below=0.5)
-    harm_margin: float = setting(0.01, "Mean excess loss beyond which it is harm.", at_least=0, below=0.5)
+    margin: float = setting(0.01, "Mean loss a challenger may lose more than the champion.", above=0, below=0.5)
+    harm_margin: float = setting(0.01, "Mean excess loss beyond which it is harm.", above=0, below=0.5)
     alpha_harm: float = setting(
         0.01, "Chance of calling a good challenger harmful, over a whole rollout.", above=0, below=0.5
     )
