@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 NO_WAY_BACK: Final = ("UPM-E056", "UPM-E057", "UPM-E097")
 
 
-def retreat(store: "Store", clock: Clock, name: str, move: Rollback, state: RolloutState, *, actor: str) -> None:
+def retreat(
+    store: "Store",
+    clock: Clock,
+    name: str,
+    move: Rollback,
+    state: RolloutState,
+    *,
+    actor: str,
+    config_digest: str | None = None,
+) -> None:
     """Go the way back that a rollout decided. Nothing happens where the candidate serves no more.
 
     A bad candidate goes by `ops.rollback`, which pins, quarantines and puts the trainer back; where there is nothing
@@ -37,7 +46,16 @@ def retreat(store: "Store", clock: Clock, name: str, move: Rollback, state: Roll
         if not serving:
             return
         try:
-            rollback(store, clock, name, to=to, ring=serving[0], actor=actor, reason=move.reason)
+            rollback(
+                store,
+                clock,
+                name,
+                to=to,
+                ring=serving[0],
+                actor=actor,
+                reason=move.reason,
+                config_digest=config_digest,
+            )
         except (RefusedError, IntegrityError) as exc:
             if exc.code not in NO_WAY_BACK:
                 raise

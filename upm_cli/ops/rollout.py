@@ -223,7 +223,7 @@ def _commit(
             _tell(tx, name, state, step)
     for each in step.decisions:
         if isinstance(each, Rollback):
-            retreat(store, clock, name, each, state, actor=actor)
+            retreat(store, clock, name, each, state, actor=actor, config_digest=settings.full_digest())
     return Looked(
         trainer=name,
         state=state,
