@@ -159,7 +159,13 @@ def _unusable(
 
 
 def _not_numbers(numbers: Mapping[str, Any]) -> list[str]:
-    return [name for name, each in numbers.items() if isinstance(each, float) and not math.isfinite(each)]
+    """Return the names of numbers that are not finite, as themselves or as the words that the record has for them."""
+    words = ("nan", "inf", "-inf")
+    return [
+        name
+        for name, each in numbers.items()
+        if (isinstance(each, float) and not math.isfinite(each)) or (isinstance(each, str) and each in words)
+    ]
 
 
 def _evidence(evidence: EvidenceView | None, verdict: Verdict, detail: str, satisfy: str) -> GateResult:
