@@ -20,7 +20,7 @@ from upm_cli.core.feature_alarms import FeatureAlarms
 from upm_cli.core.feature_sketch import VALUES, Arrays, Shape, Sketch, part
 from upm_cli.core.feature_tests import Baseline, Finding, Limits, compare
 from upm_cli.core.frequent import Frequent
-from upm_cli.core.window import F64Array, I64Array, RowKind, WindowBatch
+from upm_cli.core.window import F64Array, I64Array, RowKind, U32Array, WindowBatch
 
 _COUNTED: Final = 20_000  # features counted in the reference, to find the most frequent ones and know newcomers
 
@@ -188,6 +188,7 @@ class FeatureDrift:
         self.reference, self.policy = reference, policy
         self.looks = 0  # judged ones
         self.alarms = FeatureAlarms(reference.shape.features.size, rate=_RATE, run_length=policy.run_length)
+        self._flagged = np.zeros(reference.shape.features.size, bool)  # by the last closed look
         self._open: Sketch | None = None
         self._span = reference.span
         self._slot = 0  # newest of the open look, in units of the duration
@@ -209,6 +210,10 @@ class FeatureDrift:
         """Return what the open look finds so far; nothing changes by it."""
         return None if self._open is None else self._look(self._open)
 
+    def drifting(self) -> U32Array:
+        """Return the followed features that the last closed look flagged, or whose detectors raised the alarm."""
+        return self.reference.shape.features[self._flagged | (self.alarms.at >= 0)]
+
     def _close_before(self, slot: int) -> list[Look]:
         if self._open is None or slot <= self._slot or self._open.windows < self.policy.limits.min_windows:
             return []
@@ -218,6 +223,7 @@ class FeatureDrift:
         followed = look.findings[: self.alarms.at.size]
         changed = np.array([one.is_large and one.p < _P for one in followed], bool)
         self.alarms.update(changed, look.span.last_seq)
+        self._flagged = np.array([one.drifted for one in followed], bool)
         return [look]
 
     def _gather(self, slot: int, seq: I64Array, rows: WindowBatch) -> None:
@@ -239,6 +245,7 @@ class FeatureDrift:
         """Return the state between two rows, without the reference."""
         span = [self._span.first_seq, self._span.last_seq, self._span.start_ms, self._span.end_ms]
         found: Arrays = {"fold": np.array([self.looks, self._slot, self._open is not None, *span], np.int64)}
+        found["flagged"] = self._flagged
         found |= {f"alarms.{name}": array for name, array in self.alarms.dump().items()}
         if self._open is not None:
             found |= {f"open.{name}": array for name, array in self._open.dump().items()}
@@ -249,6 +256,7 @@ class FeatureDrift:
         """Return the fold that was dumped; it goes on as if it had never stopped."""
         found = cls(reference, policy)
         found.looks, found._slot, is_open, *span = (int(number) for number in arrays["fold"])
+        found._flagged = arrays["flagged"].astype(bool)
         found._span = Span(first_seq=span[0], last_seq=span[1], start_ms=span[2], end_ms=span[3])
         found.alarms = FeatureAlarms.load(part(arrays, "alarms"), rate=_RATE, run_length=policy.run_length)
         if is_open:

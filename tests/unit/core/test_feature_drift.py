@@ -124,7 +124,10 @@ def test_healthy_hours_stay_within_the_budget_of_flags_and_give_no_alarm() -> No
 )
 def test_every_kind_of_change_is_flagged_in_the_first_look(change: dict[str, Any], feature: int) -> None:
     rng = np.random.default_rng(3)
-    (look,) = looks([make_rows(rng, 800, hour, **change) for hour in range(2)], FeatureDrift(REFERENCE, POLICY))
+    fold = FeatureDrift(REFERENCE, POLICY)
+    assert fold.drifting().size == 0
+    (look,) = looks([make_rows(rng, 800, hour, **change) for hour in range(2)], fold)
+    assert fold.drifting().tolist() == [one.feature for one in look.findings if one.drifted and not one.is_new]
     assert one(look, feature).drifted
     assert one(look, feature).is_new == (feature == FRESH)
     others = {COLOUR_A, COLOUR_B} if feature in (COLOUR_A, COLOUR_B) else {feature}
@@ -147,6 +150,7 @@ def test_a_change_too_weak_for_one_look_raises_the_alarm_when_it_stays() -> None
     assert sum(flags) < len(flags) / 2
     at = int(fold.alarms.at[0])
     assert at in [look.span.last_seq for look in found]
+    assert fold.drifting().tolist() == [STEADY]
     assert (fold.alarms.at[1:] == -1).all()
 
 
