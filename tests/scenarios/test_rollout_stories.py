@@ -385,3 +385,23 @@ def test_pausing_is_told_with_its_cause(fleet: Any) -> None:
     fleet.climb(5)
     paused = fleet.do("pause", reason="lunch")
     assert paused == [Pause(cause="operator", actor="ada", reason="lunch")]
+
+
+def test_fewer_stages_in_the_settings_still_let_it_turn_back(fleet: Any, names: Names) -> None:
+    fleet.climb(100)
+    fleet.policy = RolloutPolicy(stages=(fleet.policy.stages[0], fleet.policy.stages[-1]))
+    fleet.wait(48)
+    assert fleet.do()[0].gate == "stages"
+    fleet.verdict = Verdict.FAIL
+    assert names(fleet.do()) == ["rollback"]
+
+
+def test_a_step_that_got_lost_while_the_stages_changed_is_found_as_well(fleet: Any, names: Names) -> None:
+    fleet.climb(75)
+    fleet.wait(24)
+    fleet.do(moves=False)
+    fleet.policy = RolloutPolicy(stages=(fleet.policy.stages[0], fleet.policy.stages[-1]))
+    assert [each.what for each in fleet.do() if isinstance(each, Found)] == ["not_done"]
+    assert names(fleet.do()) == ["hold"]
+    fleet.move(Ring.GLOBAL, 3, 100)
+    assert names(fleet.do()) == ["abort"]

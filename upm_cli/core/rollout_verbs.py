@@ -7,8 +7,9 @@ from upm_cli.core.records import Ring
 from upm_cli.core.rollout_decisions import Abort, Activate, Decision, Pause, Promote, Resume, Retry, Start, Step
 from upm_cli.core.rollout_gates import has_failed, health_gate
 from upm_cli.core.rollout_policy import RolloutPolicy
+from upm_cli.core.rollout_rings import believe_rings, rings_of, rollback_of
 from upm_cli.core.rollout_state import Observation, Phase, RolloutState, new_rollout
-from upm_cli.core.rollout_tick import believe_rings, pass_time, rings_of, rollback_of, tick
+from upm_cli.core.rollout_tick import pass_time, tick
 from upm_cli.errors import RefusedError
 
 
