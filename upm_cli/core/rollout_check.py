@@ -13,25 +13,8 @@ from typing import Any
 
 from upm_cli.core.rollout import VERBS
 from upm_cli.core.rollout_decisions import Activate, Decision, Hold, Rollback, Step
-from upm_cli.core.rollout_model import (
-    CLEAR,
-    FAIL,
-    PASS,
-    QUARANTINED,
-    ROLLOUT,
-    Depth,
-    Look,
-    World,
-    asked_looks,
-    carry_out,
-    first_world,
-    key,
-    looks,
-    meddle,
-    observe,
-    settle,
-    small,
-)
+from upm_cli.core.rollout_looks import CLEAR, FAIL, PASS, QUARANTINED, Depth, Look, asked_looks, looks
+from upm_cli.core.rollout_model import ROLLOUT, World, carry_out, first_world, key, meddle, observe, settle, small
 from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.rollout_rules import Deed, after, broken
 from upm_cli.core.rollout_state import RolloutState

@@ -6,20 +6,8 @@ from functools import cache
 
 from upm_cli.core.exposure import Exposure, exposed
 from upm_cli.core.rollout_decisions import Activate, Admit, Decision, Found, Promote, Rollback, Step
-from upm_cli.core.rollout_model import (
-    CANDIDATE,
-    CLEAR,
-    FAIL,
-    MANY_HARMED,
-    ONE_HARMED,
-    PASS,
-    PINNED,
-    QUARANTINED,
-    TENANTS,
-    TIMES,
-    Look,
-    World,
-)
+from upm_cli.core.rollout_looks import CLEAR, FAIL, MANY_HARMED, ONE_HARMED, PASS, PINNED, QUARANTINED, TIMES, Look
+from upm_cli.core.rollout_model import CANDIDATE, TENANTS, World
 from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.rollout_state import Phase, RolloutState, exposure_of
 
