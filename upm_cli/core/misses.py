@@ -69,6 +69,8 @@ class Misses:
             self._block_from = int(seq[start])
         self._sum = _added(self._sum, values[start:])
         self._in_block = (self._in_block + values.size) % BLOCK
+        if not self._in_block:
+            self._block_from = 0
         return found
 
     def _take(self, y: float, first: int, last: int, at_ms: int, budget: FalseAlarmBudget) -> None:
