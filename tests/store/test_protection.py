@@ -7,9 +7,11 @@ import pytest
 from test_release_decisions import World
 
 from upm_cli.config.schema import RolloutSettings
-from upm_cli.core.records import Ring
-from upm_cli.ops import protect
-from upm_cli.store import ledger, snapshots
+from upm_cli.core.drift import DriftPolicy
+from upm_cli.core.records import DriftStatus, DriftWindow, Ring
+from upm_cli.ops import protect, quarantine, rollout
+from upm_cli.ops.report import build, headline
+from upm_cli.store import drift, ledger, snapshots
 
 
 def with_rule(world: World, rule: str) -> World:
@@ -46,6 +48,37 @@ def test_a_quarantined_version_that_serves_is_rolled_back_once(served: World) ->
     assert entry["details"]["reason"] == "automatic: v2 is quarantined (P95 0.4)"
 
 
+def test_a_window_that_it_dealt_with_is_a_breach_for_a_day(served: World) -> None:
+    with_rule(served, "rollback")
+    hour = 3_600_000
+    failed = DriftWindow(
+        trainer="main",
+        window_id="main/1",
+        version=2,
+        started_at_ms=0,
+        closed_at_ms=hour,
+        status=DriftStatus.QUARANTINED,
+        verdict="fail",
+        threshold=0.2,
+        n=1000,
+        mean=0.3,
+        p95=0.4,
+        max=0.5,
+    )
+    later = replace(failed, window_id="main/2", status=DriftStatus.OPEN, verdict="unknown", closed_at_ms=25 * hour - 1)
+    with served.store.write() as tx:
+        drift.put(tx, failed)
+        drift.put(tx, later)
+    bar(served, 2)
+    look(served)
+    report = build(served.store, "main", DriftPolicy())
+    assert [line.window.window_id for line in report.taken_back] == ["main/1"]
+    assert headline(report) == "main: P95 0.400 ≥ 0.2 at 1970-01-01 00:00Z was rolled back by drift-monitor"
+    with served.store.write() as tx:
+        drift.put(tx, replace(later, closed_at_ms=25 * hour))
+    assert build(served.store, "main", DriftPolicy()).taken_back == ()
+
+
 def test_one_that_serves_nobody_is_left_alone(served: World) -> None:
     with_rule(served, "rollback")
     served.learn()
@@ -80,3 +113,7 @@ def test_without_a_way_back_the_trainer_is_paused_and_says_why(served: World) ->
     bar(served, 2)
     assert (look(served), served.trainer.desired) == ([], "pause")
     assert "no way back: trainer main has no sound version older than v2" in (served.trainer.pause_reason or "")
+
+
+def test_both_workers_that_roll_back_are_known_as_such() -> None:
+    assert {protect.ACTOR, rollout.ACTOR} == quarantine.UNATTENDED

@@ -284,7 +284,7 @@ def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
     from upm_cli.commands._drift_features import feature_headline
     from upm_cli.ops.report import headline
 
-    if fail_on and (report.failing or report.failed):
+    if fail_on and (report.failing or report.failed or report.taken_back):
         ctx.say.warn(headline(report))
         return ExitCode.BREACH
     if fail_on == "warn" and report.features is not None and report.features.drifting:

@@ -19,6 +19,7 @@ from upm_cli.ops.record import record
 from upm_cli.store import activations, drift, snapshots, trainers
 from upm_cli.store.unit import Tx
 
+UNATTENDED = frozenset({"drift-monitor", "rollout"})  # who rolls back without being asked by a person
 LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were committed later
 
 
@@ -35,7 +36,7 @@ def begin(
 
     `passed_seq` is where the next window that passed begins (None: none has), `policy` what the window was judged by.
     Returns the window as it is recorded.
-    Nothing is rolled back or paused: that is for a person to decide.
+    Nothing is rolled back or paused here: see ops.protect.
     """
     before = window, snapshots.list_for(tx, window.trainer)
     window = _bar(tx, window, passed_seq)
@@ -119,14 +120,14 @@ def _record_extension(
     record(tx, decision, config_digest=config_digest, drift_window_id=window.window_id, snapshot_ids=fresh)
 
 
-def resolve(tx: Tx, trainer: str, incident_id: str) -> None:
+def resolve(tx: Tx, trainer: str, incident_id: str, actor: str) -> None:
     """Say of the trainer's failed windows that they were dealt with: their range was left behind by a rollback.
 
     The snapshots they barred stay barred.
     """
     failed = [window for window in drift.list_for(tx, trainer) if window.status is DriftStatus.QUARANTINED]
     for window in failed:
-        metadata = {**window.metadata, "incident_id": incident_id}
+        metadata = {**window.metadata, "incident_id": incident_id, "resolved_by": actor}
         drift.put(tx, replace(window, status=DriftStatus.RESOLVED, metadata=metadata))
 
 

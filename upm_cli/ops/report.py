@@ -15,9 +15,11 @@ from upm_cli.ids import iso
 from upm_cli.ops import comparisons, feature_drift, report_contests, report_features
 from upm_cli.ops.evidence import current
 from upm_cli.ops.feature_drift import FeatureReport
+from upm_cli.ops.quarantine import UNATTENDED
 from upm_cli.store import drift
 from upm_cli.store.session import Store
 
+NOTICED_MS = 86_400_000  # so long, in event time, what was rolled back without a person counts as a breach
 READY_SHARE = 0.95  # of the judged windows must be below the limit before a model leaves shadow
 
 
@@ -69,6 +71,18 @@ class Report:
     @property
     def failing(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.level == "fail")
+
+    @property
+    def taken_back(self) -> tuple[Line, ...]:
+        """Windows of the newest day that failed and were dealt with by a worker: a person is still to hear of it."""
+        newest_ms = max((line.window.closed_at_ms for line in self.lines), default=0)
+        return tuple(
+            line
+            for line in self.lines
+            if line.level == "resolved"
+            and line.window.metadata.get("resolved_by") in UNATTENDED
+            and line.window.closed_at_ms > newest_ms - NOTICED_MS
+        )
 
     @property
     def doubtful(self) -> tuple[Line, ...]:
@@ -260,6 +274,10 @@ def headline(report: Report) -> str:
         return (
             f"{report.trainer}: {which} with P95 {newest.p95:.3f} ≥ {limit} at {minute(newest.started_at_ms)}{advice}"
         )
+    if report.taken_back:
+        window = report.taken_back[-1].window
+        what = f"P95 {window.p95:.3f} ≥ {limit} at {minute(window.started_at_ms)}"
+        return f"{report.trainer}: {what} was rolled back by {window.metadata['resolved_by']}"
     found = evidence(report)
     if not found["verdicts"]["pass"] and not found["verdicts"]["fail"]:
         return (

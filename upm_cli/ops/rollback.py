@@ -160,7 +160,7 @@ def _commit(store: "Store", seen: Seen, way: _Way, config_digest: str | None) ->
             return None
         changes = way.changes(now)
         write(tx, changes)
-        quarantine.resolve(tx, changes.trainer.name, way.incident_id)
+        quarantine.resolve(tx, changes.trainer.name, way.incident_id, way.decision.actor)
         _tell(tx, changes, now.plan)
         record(tx, _record(now, way, changes), config_digest=config_digest, **_details(now.plan, way, changes))
     return changes
