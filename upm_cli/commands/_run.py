@@ -139,13 +139,20 @@ def _deadline(seconds: float | None) -> Iterator[None]:
         yield
         return
 
+    late: list[TimedOutError] = []
+
     def expire(signum: int, frame: FrameType | None) -> None:
-        raise TimedOutError(f"gave up after {seconds:g} s (--timeout)", hint="running it again is safe")
+        late.append(TimedOutError(f"gave up after {seconds:g} s (--timeout)", hint="running it again is safe"))
+        raise late[-1]
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
     try:
         yield
+    except RuntimeError as exc:  # DuckDB makes an error of its own of what a signal handler raises during a query
+        if late:
+            raise late[-1] from exc
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
