@@ -1,5 +1,6 @@
 """A project that has learned, made once and copied for each test, and a way to run commands in it."""
 
+import contextlib
 import ctypes
 import io
 import json
@@ -16,8 +17,13 @@ import numpy as np
 import pytest
 
 from upm_cli.app import main
-from upm_cli.clock import SystemClock
+from upm_cli.clock import ManualClock, SystemClock
+from upm_cli.config.load import load
+from upm_cli.config.schema import Settings
+from upm_cli.ops import made_up, rollout
+from upm_cli.store import ledger, rollouts
 from upm_cli.store.session import Store
+from upm_cli.testing import prove
 
 CONFIG = """\
 supervisor: {default_trainers: [{name: main}]}
@@ -25,6 +31,10 @@ trainer_worker: {snapshot_interval: 300}
 drift_monitor: {window_duration_ms: 600000, sample_size: 200}
 ingest: {chunk_bytes: 65536, commit_bytes: 131072}
 learner: {bits: 10}
+"""
+PACED = """\
+supervisor: {default_trainers: [{name: main}]}
+policy: {canary_tenants: ['*']}
 """
 WINDOWS = 2000
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
@@ -183,3 +193,93 @@ def as_user(clean_environment: None) -> Callable[..., tuple[int, str, str]]:
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+@dataclass
+class Paced:
+    """A project on a clock that is moved: a trainer whose learning and whose contests are made up."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    clock: ManualClock
+    config: str = PACED
+
+    def __post_init__(self) -> None:
+        assert main(["init", str(self.folder), "-q"], clock=self.clock) == 0
+        self.write(self.config)
+        with self.store as store:
+            for _ in range(2):
+                made_up.learn(store, self.clock, self.settings, "main")
+            made_up.quiet_window(store, self.clock, "main", 0.2)
+
+    def write(self, config: str) -> None:
+        (self.folder / "upm.yaml").write_text(config)
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.folder / "upm.yaml", overrides=(), environ={}).settings
+
+    @property
+    def store(self) -> contextlib.closing[Store]:
+        return contextlib.closing(Store(self.folder / ".upm", self.clock))
+
+    def __call__(self, *words: str) -> Ran:
+        self.capsys.readouterr()
+        code = main([*words, "-C", str(self.folder)], clock=self.clock)
+        out, err = self.capsys.readouterr()
+        return Ran(code, out, err)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        return self(*words, "--json").json
+
+    def error(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """Run a command that must fail; return its exit code and the error object."""
+        ran = self(*words, "--json")
+        found: dict[str, Any] = json.loads(ran.out)["error"]
+        assert found["exit_code"] == ran.code
+        return ran.code, found
+
+    def learn(self) -> int:
+        with self.store as store:
+            return made_up.learn(store, self.clock, self.settings, "main")
+
+    def serve(self, version: int) -> None:
+        """Let ring global serve `version` to everybody, without asking the gates."""
+        with self.store as store:
+            made_up.serve(store, self.clock, "main", version)
+
+    def prove(self, verdict: str = "pass", **more: Any) -> None:
+        """Let the drift monitor have judged the contest that counts now."""
+        with self.store as store:
+            self._prove(store, verdict, **more)
+
+    def _prove(self, store: Store, verdict: str = "pass", **more: Any) -> int:
+        with store.read() as reader:
+            row = rollouts.newest(reader, "main")
+        stage, version = (row.stage, row.version) if row is not None and row.ended_at_ms is None else (0, None)
+        prove(store, self.clock, "main", version, stage=stage, verdict=verdict, **more)
+        return stage
+
+    def go(self, stage: int, **more: Any) -> None:
+        """Let days pass, judging and looking each day (in shadow: after all of them), until it is in `stage`."""
+        settings = self.settings
+        with self.store as store:
+            for _ in range(20):
+                if (now := self._prove(store, **more)) == stage:
+                    return
+                rollout.tick(store, self.clock, settings, "main")
+                self.clock.advance(86_400 if now else 14 * 86_400)
+                self._prove(store, **more)
+                rollout.tick(store, self.clock, settings, "main")
+        raise AssertionError(self.json("rollout", "status"))
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return ledger.read(self.folder / ".upm")
+
+
+@pytest.fixture
+def paced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clean_environment: None
+) -> Paced:
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: nobody can be asked
+    return Paced(tmp_path / "paced", capsys, ManualClock(1_800_000_000_000))
