@@ -280,7 +280,7 @@ def test_history_tells_every_decision_with_who_and_why_newest_last(paced: Paced)
     paced.go(1)
     paced("rollout", "pause", "--reason", "lunch")
     found = paced.json("rollout", "history")
-    assert [row["action"] for row in found["decisions"]][0] == "rollout.start"
+    assert found["decisions"][0]["action"] == "rollout.start"
     last = found["decisions"][-1]
     assert (last["actor"], last["reason"], last["action"]) == (ME, "lunch", "rollout.pause")
     moved = next(row for row in found["decisions"] if row["percent"] == 1 and "canary" in row["what"])
