@@ -543,6 +543,28 @@ def test_a_viewer_may_look_and_roll_back_and_nothing_else(world: World, verb: st
     assert rollback(world.store, world.clock, "main", actor="vic", reason="it hurts").to_version == 1
 
 
+def test_a_viewer_can_not_make_the_machine_look(world: World) -> None:
+    world.start()
+    with pytest.raises(RefusedError, match=r"vic has role viewer, which may not rollout\.tick"):
+        rollout.tick(world.store, world.clock, world.settings, "main", actor="vic")
+    assert rollout.tick(world.store, world.clock, world.settings, "main", actor="ola") is not None
+
+
+def test_evidence_whose_row_is_written_again_without_new_windows_grows_old(world: World) -> None:
+    world.start()
+    world.to_stage(1)
+    world.judge()
+    world.clock.advance(25 * HOUR_S)
+    with world.store.write() as tx:
+        for row in evidence.of(tx, "main").values():
+            findings = {**row.findings, "judged_at_ms": row.updated_at_ms}
+            evidence.put(tx, replace(row, findings=findings, updated_at_ms=world.clock.now_ms()))
+    looked = world.tick()
+    assert looked is not None
+    assert looked.hold is not None
+    assert "the newest evidence is 1d1h old" in looked.hold.detail
+
+
 def test_an_override_of_the_policy_gives_nobody_a_role(world: World) -> None:
     prove(world.store, world.clock, "main", first_seq=0, windows=1)
     arguments = (world.store, world.clock, world.settings, "main", "2")

@@ -6,6 +6,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.records import Dwell
 from upm_cli.core.rollout_clock import elapsed
 from upm_cli.core.rollout_state import Instant
+from upm_cli.ops.proof import judged_at_ms
 from upm_cli.store import dwells, evidence
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def pass_time(store: "Store", clock: Clock, settings: "Settings", name: str) -> 
     counted, jump = elapsed(before, now, settings.rollout.max_gap_ms)
     if last is not None and counted < LEAST_MS and jump is None and era == last.era:
         return
-    is_judged = judged is not None and wall_ms - judged.updated_at_ms <= settings.rollout.max_evidence_age_ms
+    is_judged = judged is not None and wall_ms - judged_at_ms(judged) <= settings.rollout.max_evidence_age_ms
     with store.write(actor=ACTOR) as tx:
         if dwells.find(tx, name) != last:
             return  # somebody else counted this time meanwhile

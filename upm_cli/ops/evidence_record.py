@@ -87,6 +87,9 @@ def _row(heard: "Heard", ruling: Ruling, old: Evidence | None, now_ms: int) -> E
     last = ruling.findings.last_seq
     if old is not None and old.contest_id == trial.contest_id and "barred" in old.findings:
         findings["barred"] = old.findings["barred"]
+    is_same = old is not None and old.contest_id == trial.contest_id
+    judged = is_same and old is not None and old.findings.get("windows") == findings["windows"]
+    findings["judged_at_ms"] = old.findings.get("judged_at_ms", now_ms) if judged and old is not None else now_ms
     if match.challenger is None:
         findings["tenant_names"] = [*heard.contests.seen.known][:NAMED_TENANTS]
         retrial = heard.contests.retrial

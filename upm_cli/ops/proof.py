@@ -52,11 +52,16 @@ def _proof(row: Evidence, now_ms: int, *, speaks: bool, detail: str) -> Proof:
         contest_id=row.contest_id,
         verdict=row.verdict,
         windows=row.windows,
-        age_ms=now_ms - row.updated_at_ms,
+        age_ms=now_ms - judged_at_ms(row),
         speaks=speaks,
         detail=detail,
         more=needed(row.findings),
     )
+
+
+def judged_at_ms(row: Evidence) -> int:
+    """Return when a labelled window was last judged: other things about a contest may have been written since."""
+    return int(row.findings.get("judged_at_ms", row.updated_at_ms))
 
 
 def needed(findings: Mapping[str, Any]) -> int | None:

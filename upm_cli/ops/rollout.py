@@ -75,8 +75,11 @@ def tick(
 ) -> Looked | None:
     """Look at the rollout of `name` once; None when it has none. Safe to call at any time, from anywhere.
 
-    Raises NotFoundError for an unknown trainer, BusyError when somebody else decides all the time.
+    `actor` is the person who asks for the look, who must be allowed to; the drift monitor looks as nobody. Raises
+    RefusedError, NotFoundError for an unknown trainer, BusyError when somebody else decides all the time.
     """
+    if actor != ACTOR:
+        authority.require(settings, store.home, actor, "rollout.tick")
     if not dry_run:
         dwell.pass_time(store, clock, settings, name)
     with store.read() as reader:

@@ -1,5 +1,6 @@
 """What a rollout is decided from: everything read from one state, at one moment."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def evidence_view(found: Mapping[str, Evidence], state: RolloutState) -> Evidenc
         n=int(plain.get("fresh_windows", 0)),
         first_seq=plain.get("fresh_first_seq", plain.get("first_seq")),
         last_seq=plain.get("last_seq"),
-        as_of_ms=row.updated_at_ms,
+        as_of_ms=proof.judged_at_ms(row),
         contest_id=row.contest_id,
         more=proof.needed(plain),
         detail=proof.summary(plain),
@@ -129,7 +130,8 @@ def _numbers(findings: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("promote", "harm", "tail"):
         measure = findings.get(name) or {}
         numbers |= {f"{name}_{key}": measure.get(key) for key in ("value", "low", "high", "threshold", "log_e")}
-    return {name: float(number) for name, number in numbers.items() if number is not None}
+    known = {name: float(number) for name, number in numbers.items() if number is not None}
+    return {name: number for name, number in known.items() if math.isfinite(number) or not name.endswith("_log_e")}
 
 
 def _harmed(found: Mapping[str, Evidence], state: RolloutState) -> frozenset[str]:
