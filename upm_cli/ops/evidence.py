@@ -10,6 +10,7 @@ Which snapshots a failure casts doubt on, and which not:
 - no contest ever speaks against its champion.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -133,7 +134,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """One state of the trainer, as far as contests depend on it."""
+    """One state of the trainer, as far as contests depend on it. `rows`: the snapshots that matter."""
 
     trainer: Trainer
     monitor: Monitor
@@ -143,15 +144,26 @@ class _Seen:
 
     @classmethod
     def read(cls, reader: "Reader", name: str) -> "_Seen":
-        trainer = trainers.get(reader, name)
-        rows = snapshots.list_for(reader, name)
+        trainer, before = trainers.get(reader, name), evidence.of(reader, name)
+        live, past = activations.live(reader, name), rollouts.list_for(reader, name)
+        versions = {version for move in live.values() for version in (move.version, move.rest_version)}
+        versions |= {version for row in past[-1:] for version in (row.version, row.champion)}
+        versions |= {version for row in before.values() for version in row.findings.get("barred", ())}
+        rows = {version: row for version in versions if version and (row := _find(reader, name, version))}
         return cls(
             trainer=trainer,
             monitor=monitors.get(reader, name),
-            rows={row.version: row for row in rows},
-            wanted=matches.wanted(trainer, activations.live(reader, name), rollouts.list_for(reader, name), rows),
-            before=evidence.of(reader, name),
+            rows=rows,
+            wanted=matches.wanted(trainer, live, past, rows.values()),
+            before=before,
         )
+
+
+def _find(reader: "Reader", name: str, version: int) -> Snapshot | None:
+    try:
+        return snapshots.get(reader, name, version)
+    except NotFoundError:
+        return None
 
 
 def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, end_seq: int) -> Heard:
@@ -174,7 +186,9 @@ def listen(store: "Store", settings: "Settings", name: str, memory: Memory, *, e
     for first, batch, table in _pieces(store, seen.trainer, contests.position, stop):
         _take(store, memory.scorers, seen, terms, contests, broken, first, batch, table)
     data = contests.dump()
-    digest = blobs.put(store.home, data).digest
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != seen.monitor.state_digest:
+        blobs.put(store.home, data)
     return Heard(
         trainer=name,
         contests=contests,
