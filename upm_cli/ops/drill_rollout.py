@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NAME: Final = "drill"
 MONDAY_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00Z: when the rehearsal begins, so that it is always the same
 LONGEST_STEP_MS: Final = 24 * HOUR_MS
-HARM_STEP_MS: Final = 6 * HOUR_MS  # in the stage in which it does harm
+SHORT_STEP_MS: Final = 6 * HOUR_MS  # in the stage in which it does harm, and while something else than time holds it
 SHORTEST_STEP_MS: Final = 1000
 DAY_MS: Final = 24 * HOUR_MS
 PATIENCE: Final = 4  # it is given up after so many times the time it needs at least
@@ -176,8 +176,8 @@ class _Way:
         stages = plan(self.policy, state, instant(self.clock), shadow_ms)
         ahead = next((each.in_ms for each in stages if each.index == state.stage + 1), None)
         left = self.policy.need_ms(state.stage) - state.held_ms if ahead is None else ahead
-        longest = HARM_STEP_MS if state.stage == self.harm else LONGEST_STEP_MS
-        return max(SHORTEST_STEP_MS, min(left, longest) if left > 0 else HOUR_MS)
+        longest = SHORT_STEP_MS if state.stage == self.harm else LONGEST_STEP_MS
+        return max(SHORTEST_STEP_MS, min(left, longest) if left > 0 else SHORT_STEP_MS)
 
     def _judge(self) -> None:
         """Let the drift monitor have judged new windows, of the lineage or of the candidate."""
