@@ -111,6 +111,8 @@ def test_however_the_log_is_cut_and_saved_the_state_is_the_same_to_the_byte(
     whole = run(rows, [], rules)
     assert run(rows, cuts, rules, save=True).dump() == whole.dump()
     assert run(rows, list(range(150)), rules).dump() == whole.dump()
+    assert whole.lineage is not None
+    assert whole.lineage.has_failed is (whole.rulings(rules)["lineage"].verdict is Verdict.FAIL)
 
 
 @settings(max_examples=150, deadline=None)
@@ -183,6 +185,8 @@ def test_a_lineage_that_failed_stays_failed_until_a_retrial_passes(monkeypatch: 
     for start in range(0, 6000, 100):
         feed(state, rows, start, start + 100, rules)
         verdict = state.rulings(rules)["lineage"].verdict.value
+        assert state.lineage is not None
+        assert state.lineage.has_failed is (verdict == "fail")
         if not said or said[-1][1] != verdict:
             said.append((start, verdict))
     assert [verdict for _, verdict in said] == ["unknown", "fail", "pass"]

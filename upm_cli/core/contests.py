@@ -26,7 +26,7 @@ from upm_cli.core.tenants_seen import TenantsSeen
 from upm_cli.core.trial import Arrays, Rows, Trial, same_rules
 from upm_cli.core.window import F64Array
 
-REVIEW: Final = 8192  # rows of the log
+REVIEW: Final = 2048  # rows of the log
 FORMAT: Final = 1
 _PLACES: Final = ("lineage", "retrial", "candidate")
 PolicyOf = Callable[[Wanted], EvidencePolicy]
@@ -140,8 +140,7 @@ class Contests:
         running = self.retrial or self.lineage
         if running is None:
             return
-        verdict = rule(running, rules).verdict
-        if verdict is Verdict.FAIL:
+        if running.has_failed:
             self.retrial = Trial(
                 running.match,
                 running.policy,
@@ -149,7 +148,7 @@ class Contests:
                 floor_ms=self.newest_ms,
                 stage=running.stage,
             )
-        elif verdict is Verdict.PASS and self.retrial is not None:
+        elif self.retrial is not None and rule(self.retrial, rules).verdict is Verdict.PASS:
             self.lineage, self.retrial = self.retrial, None
 
     def rulings(self, rules: Rules) -> dict[str, Ruling]:

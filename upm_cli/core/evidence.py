@@ -128,6 +128,13 @@ class Contest:
         self._fresh_blocks = Blocks(self.policy.block_size, 1)
         self._fresh_mean = DifferenceBounds()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the verdict is fail; a hundredth of the work of `findings`."""
+        log_e = max(float(self._harm.log_e_max[0]), float(self._tail.log_e_max[0]))
+        harmed, judged, pooled = self._tenants.counts()
+        return log_e >= math.log(1 / self.policy.harm_share) or harmed > self.policy.harmed_share * judged or pooled
+
     def findings(self) -> Findings:
         """Judge what has been seen so far; may be asked at any time."""
         harm = self._harm_measure("harm", self._harm, self._loss_mean, self.policy.harm_margin)

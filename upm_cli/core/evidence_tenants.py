@@ -88,6 +88,16 @@ class Tenants:
         ]
         return sorted(found, key=lambda each: (each.log_e_threshold - each.log_e, -each.mean, each.tenant))
 
+    def counts(self) -> tuple[int, int, bool]:
+        """Return how many tenants are harmed, how many have a full block, and whether the pooled ones are harmed.
+
+        The same as counting in `findings`, for whoever asks often.
+        """
+        needed = np.log(1 / (self._policy.harm_share * arrival_shares(self._n.size)))
+        harmed = self._bets.log_e_max >= needed
+        judged = self._n >= self._policy.tenant_block_size
+        return int(harmed.sum()), int(judged.sum()), bool(harmed[self._policy.max_tenants :].any())
+
     def mean(self) -> float | None:
         """Return the mean difference with each tenant counting the same, those with evidence of their own."""
         n, total = self._n[: len(self._index)], self._total[: len(self._index)]

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from upm_cli.core.coverage import BoolArray, Coverage, due_ms
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import Contest, EvidencePolicy
 from upm_cli.core.matches import Match
 from upm_cli.core.misses import Misses
@@ -207,6 +206,11 @@ class Trial:
         self._is_calm, self._excess, self._lowest = bool(calm[-1]), float(path[-1]), float(lows[-1])
 
     @property
+    def has_failed(self) -> bool:
+        """Whether harm or an alarm was shown: it is judged fail, whatever else is to be said."""
+        return (self.misses is not None and self.misses.alarm_seq is not None) or self.contest.has_failed
+
+    @property
     def waiting(self) -> int:
         """Labelled windows that are not judged yet."""
         return len(self._queue)
@@ -215,7 +219,7 @@ class Trial:
         """Return the first log row to be doubted after a failure: where what failed was last as it should be."""
         if self.misses is None or self.misses.alarm_seq is None:
             return self._doubt_from
-        if self.contest.findings().verdict is Verdict.FAIL:
+        if self.contest.has_failed:
             return min(self._doubt_from, self.misses.doubt_from)
         return self.misses.doubt_from
 
