@@ -1,8 +1,8 @@
 """The project of the demo: its messages, its configuration, and how its commands are run.
 
-Monday's mail is as it should be. At midnight a change upstream makes the feed deliver yes for no. The first part of
-Tuesday's mail is too short for a verdict, so somebody's nightly job can still publish the model that learned from it;
-with the second part the hour is judged.
+Monday's mail is as it should be. At midnight a change upstream makes the feed deliver yes for no. Five minutes of
+Tuesday's mail are too few for a verdict, so somebody in a hurry can still except the gate that asks for one; with the
+second part the hour is judged, and what serves is taken back without being asked.
 """
 
 import json
@@ -13,13 +13,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from upm_cli.config.load import FILE_NAME
+from upm_cli.core.comparisons import Comparisons
 from upm_cli.errors import PartialError, UsageError
 from upm_cli.sources.synthetic import TriageSpec, lines
 from upm_cli.store import fsio
@@ -27,7 +28,7 @@ from upm_cli.store import fsio
 TRAINER: Final = "triage"
 START_MS: Final = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp() * 1000)
 SPACING_MS: Final = 3000  # 1,200 messages an hour
-PARTS: Final = {"monday.jsonl": 28_800, "tuesday-0000.jsonl": 800, "tuesday-0040.jsonl": 1_000}
+PARTS: Final = {"monday.jsonl": 28_800, "tuesday-0000.jsonl": 100, "tuesday-0005.jsonl": 1_700}
 MESSAGES: Final = sum(PARTS.values())
 SHIFT_AT: Final = PARTS["monday.jsonl"]
 _MARK: Final = "# The project of `upm demo`"
@@ -38,9 +39,15 @@ supervisor:
     - name: {TRAINER}
       mode: shadow
 
+trainer_worker:
+  snapshot_interval: 100       # a snapshot every 100 messages, at most one for each commit of a run that catches up
+
 drift_monitor:
   window_duration_ms: 3600000  # judge every hour of event time …
   sample_size: 1000            # … that has at least so many labelled messages
+
+policy:
+  canary_tenants: ["*"]        # who may be in a canary: all of them
 """
 URGENT: Final = {  # the message the demo asks about
     "window_id": "ask-1",
@@ -104,6 +111,23 @@ def run(folder: Path, *words: str, expect: Sequence[int] = (0,)) -> Answer:
             context={"command": list(words), "exit_code": done.returncode},
         )
     return Answer(words, done.returncode, json.loads(done.stdout or "{}"), error)
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Mean Brier score of the messages up to the 50th, from there to the 100th, the 200th, … and of the base rate."""
+
+    brier: list[float]
+    base_rate: float
+
+
+def learning_curve(comparisons: Comparisons) -> LearningCurve:
+    """Return how the error fell; `comparisons` in log order, more than 50 of them."""
+    edges = [0, *(50 << power for power in range(20) if 50 << power < len(comparisons)), len(comparisons)]
+    spans = [slice(*pair) for pair in pairwise(edges)]
+    return LearningCurve(
+        [float(comparisons.brier[span].mean()) for span in spans], float(comparisons.base_brier[spans[-1]].mean())
+    )
 
 
 def _clear(folder: Path) -> None:

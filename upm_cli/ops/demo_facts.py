@@ -1,14 +1,27 @@
 """What must be true after the demo, found out from the state alone: not from what its commands said."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Incident, Pin, Ring, Snapshot, Stream, Trainer
+from upm_cli.core.records import (
+    Activation,
+    DriftStatus,
+    DriftWindow,
+    Incident,
+    Override,
+    Pin,
+    Ring,
+    RolloutRow,
+    Snapshot,
+    Stream,
+    Trainer,
+)
+from upm_cli.core.rollout_state import Phase
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
+from upm_cli.ops import audit
 from upm_cli.ops.demo import MESSAGES, SHIFT_AT, SPACING_MS, START_MS, TRAINER
 from upm_cli.store import (
     activations,
@@ -17,7 +30,9 @@ from upm_cli.store import (
     incidents,
     ledger,
     log,
+    overrides,
     pins,
+    rollouts,
     segments,
     snapshots,
     streams,
@@ -25,6 +40,8 @@ from upm_cli.store import (
 )
 from upm_cli.store.session import Store
 
+HOUR_MS: Final = 3_600_000
+WORKER: Final = "drift-monitor"  # who rolls back what is quarantined and serves
 SHIFT_MS: Final = START_MS + SHIFT_AT * SPACING_MS
 
 
@@ -48,6 +65,9 @@ class State:
     history: Sequence[Activation]
     live: dict[Ring, Activation]
     pins: dict[Ring, Pin]
+    overrides: Sequence[Override]
+    rollout: RolloutRow | None
+    ledger: Sequence[Mapping[str, Any]]
     incidents: Sequence[Incident]
     windows: Sequence[DriftWindow]
     comparisons: Comparisons
@@ -68,27 +88,13 @@ def read_state(store: Store) -> State:
             history=activations.history(reader, TRAINER),
             live=activations.live(reader, TRAINER),
             pins=pins.live(reader, TRAINER),
+            overrides=overrides.list_for(reader, TRAINER),
+            rollout=rollouts.newest(reader, TRAINER),
+            ledger=ledger.read(store.home, reader.meta.ledger),
             incidents=incidents.list_for(reader, TRAINER),
             windows=drift.list_for(reader, TRAINER),
             comparisons=Comparisons.concat(compared),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LearningCurve:
-    """Mean Brier score of the messages up to the 50th, from there to the 100th, the 200th, … and of the base rate."""
-
-    brier: list[float]
-    base_rate: float
-
-
-def learning_curve(comparisons: Comparisons) -> LearningCurve:
-    """Return how the error fell; `comparisons` in log order, more than 50 of them."""
-    edges = [0, *(50 << power for power in range(20) if 50 << power < len(comparisons)), len(comparisons)]
-    spans = [slice(*pair) for pair in pairwise(edges)]
-    return LearningCurve(
-        [float(comparisons.brier[span].mean()) for span in spans], float(comparisons.base_brier[spans[-1]].mean())
-    )
 
 
 def check(store: Store) -> list[Fact]:
@@ -146,12 +152,39 @@ def _nothing_before_the_shift(state: State) -> Finding:
     return len(passed) == len(healthy) > 0, f"{len(passed)} of {len(healthy)} hours passed"
 
 
+def _published_on_evidence(state: State) -> Finding:
+    said = [entry for entry in state.ledger if entry["action"] in ("evidence.verdict", "snapshot.activate")]
+    first = [
+        (entry["action"], entry["subject"], entry["details"].get("outcome", {}).get("verdict")) for entry in said[:2]
+    ]
+    good = f"{TRAINER}@{state.history[0].version}" if state.history else ""
+    fine = first == [("evidence.verdict", TRAINER, "pass"), ("snapshot.activate", good, None)]
+    return fine, f"its lineage passed against the baseline before {good or 'anything'} was activated"
+
+
+def _gates_held(state: State) -> Finding:
+    closed = [
+        {gate for gate, is_open in entry["details"]["outcome"]["gates"].items() if not is_open}
+        for entry in state.ledger
+        if entry["action"] == "snapshot.refuse"
+    ]
+    fine = closed[:2] == [{"policy"}, {"evidence"}] and len(closed) == 3 and {"quarantine", "lineage"} <= closed[2]
+    return fine, f"closed were {', then '.join(' and '.join(sorted(gates)) for gates in closed) or 'none'}"
+
+
+def _exceptions_end(state: State) -> Finding:
+    given = [(each.gate, each.reason, each.expires_at_ms - each.at_ms) for each in state.overrides]
+    gates = [gate for gate, _, _ in given]
+    fine = gates == ["policy", "evidence"] and all(reason and ms == HOUR_MS for _, reason, ms in given)
+    return fine, f"{' and '.join(gates) or 'none'}, each with its reason and for an hour"
+
+
 def _moves(state: State) -> Finding:
-    moves = [(move.kind, move.version) for move in state.history if move.ring is Ring.GLOBAL]
-    kinds = [kind for kind, _ in moves]
-    good, bad = (moves[0][1], moves[1][1]) if len(moves) > 1 else (0, 0)
-    fine = kinds == ["activate", "activate", "rollback"] and moves[2][1] == good < bad
-    return fine, " → ".join(f"v{version}" for _, version in moves)
+    moves = [(move.ring.value, move.kind, move.version) for move in state.history]
+    good, bad = (moves[0][2], moves[1][2]) if len(moves) > 1 else (0, 0)
+    wanted = [("global", "activate", good), ("canary", "activate", bad), ("canary", "rollback", good)]
+    fine = moves == wanted and good < bad and state.history[-1].actor == WORKER
+    return fine, f"v{bad} → v{good} in canary by {state.history[-1].actor if moves else 'nobody'}"
 
 
 def _bad_is_barred(state: State) -> Finding:
@@ -166,12 +199,12 @@ def _bad_is_barred(state: State) -> Finding:
 
 
 def _good_is_live_and_pinned(state: State) -> Finding:
-    live, pin = state.live.get(Ring.GLOBAL), state.pins.get(Ring.GLOBAL)
-    if live is None or pin is None:
+    live, canary, pin = state.live.get(Ring.GLOBAL), state.live.get(Ring.CANARY), state.pins.get(Ring.CANARY)
+    if live is None or canary is None or pin is None:
         return False, "nothing is live, or nothing is pinned"
     good = state.snapshots[live.version]
-    fine = pin.version == live.version and not good.quarantined and good.windows <= SHIFT_AT
-    return fine, f"v{live.version} at {live.percent} %, epoch {live.epoch}"
+    fine = pin.version == canary.version == live.version and not good.quarantined and good.windows <= SHIFT_AT
+    return fine, f"v{live.version} for {live.percent} %; the canary is pinned to it"
 
 
 def _trainer_is_back(state: State) -> Finding:
@@ -180,12 +213,20 @@ def _trainer_is_back(state: State) -> Finding:
     return fine, f"its next message is learned on from v{good.version}"
 
 
+def _next_is_in_shadow(state: State) -> Finding:
+    running = state.rollout
+    fine = running is not None and (running.phase, running.version) == (Phase.PROGRESSING, None)
+    return fine, f"the rollout is {'not begun' if running is None else running.phase} in shadow"
+
+
 def _on_the_record(state: State) -> Finding:
-    verified = ledger.verify(state.store.home)
-    actions = [entry["action"] for entry in ledger.read(state.store.home)]
-    incident = state.incidents[-1] if state.incidents else None
-    fine = incident is not None and any("rollback" in action for action in actions) and verified.uncommitted == 0
-    return fine, f"{verified.entries} ledger entries in an unbroken chain, {len(state.incidents)} incident"
+    try:
+        proven = audit.verify(state.store, recomputing=True)
+    except IntegrityError as error:
+        return False, error.message
+    fine = len(state.incidents) == 1 and proven.uncommitted == 0 and proven.recomputed == proven.decisions > 0
+    told = f"{proven.recomputed} of {proven.decisions} decisions worked out again"
+    return fine, f"{proven.entries} ledger entries in an unbroken chain; {told}; {len(state.incidents)} incident"
 
 
 _FACTS: Final[tuple[tuple[str, Callable[[State], Finding]], ...]] = (
@@ -195,8 +236,12 @@ _FACTS: Final[tuple[tuple[str, Callable[[State], Finding]], ...]] = (
     ("no hour before the shift was suspected", _nothing_before_the_shift),
     ("the first hour after it was quarantined", _quarantined),
     ("no model that learned from it can go live", _bad_is_barred),
-    ("the newest model went live and was rolled back", _moves),
+    ("the first model was published on evidence", _published_on_evidence),
+    ("the gates refused three times", _gates_held),
+    ("two of them were excepted, for a while and with a reason", _exceptions_end),
+    ("the bad model was rolled back, and nobody had to", _moves),
     ("the good version is live and pinned", _good_is_live_and_pinned),
     ("the trainer is back on the good lineage", _trainer_is_back),
-    ("all of it is on the record", _on_the_record),
+    ("what comes next is in shadow", _next_is_in_shadow),
+    ("all of it is on the record, and recomputes", _on_the_record),
 )
