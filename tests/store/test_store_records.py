@@ -20,6 +20,7 @@ from upm_cli.store import (
     drift,
     dwells,
     evidence,
+    feature_watches,
     freezes,
     incidents,
     monitors,
@@ -62,6 +63,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "percent": st.integers(0, 100),
     "last_seq": st.integers(2**62, 2**63 - 1),
     "lineage": st.lists(JSON, max_size=2).map(tuple),
+    "drifting": st.lists(JSON, max_size=2).map(tuple),
 }
 
 
@@ -120,6 +122,7 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.Signoff: (signoffs.put, lambda r, x: signoffs.of(r, x.trainer)[x.item]),
     records.Freeze: (freezes.put, lambda r, x: next(y for y in freezes.list_all(r) if y.trainer == x.trainer)),
     records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
+    records.FeatureWatch: (feature_watches.put, lambda r, x: feature_watches.find(r, x.trainer)),
 }
 
 

@@ -356,3 +356,26 @@ class Dwell:
     wall_ms: int
     monotonic_s: float
     era: str  # the boot that the monotonic seconds belong to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureWatch:
+    """What the drift monitor last found of a trainer's features, and where it goes on."""
+
+    trainer: str
+    version: int | None  # live when the reference was learned; None: nothing was
+    first_seq: int  # log rows of the reference, both included
+    last_seq: int
+    terms: str  # digest of the policy that it goes by
+    position: int  # next log row to take in
+    reference_digest: str | None  # blobs; None: there was nothing to learn from
+    state_digest: str | None
+    verdict: str  # pass | fail | unknown
+    reason: str  # why it is unknown
+    drifting: tuple[Mapping[str, Any], ...]  # feature, p, effect; found by the newest look, worst first
+    looks: int  # judged ones since the reference
+    windows: int  # that the newest look is made of
+    look_start_ms: int | None  # event time of the newest look; None: there was none
+    look_end_ms: int | None
+    looked_at_ms: int | None  # when it was judged
+    updated_at_ms: int

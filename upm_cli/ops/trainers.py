@@ -114,7 +114,7 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         for snapshot in snapshots.list_for(tx, name):
             snapshots.remove(tx, name, snapshot.version)
         drift.forget(tx, name)
-        for group in ("rollouts", "evidence", "tenant_rules", "overrides", "signoffs", "dwells"):
+        for group in ("rollouts", "evidence", "tenant_rules", "overrides", "signoffs", "dwells", "feature_watches"):
             tx.execute(f"{group}.forget", trainer=name)
         freezes.remove(tx, name)
         trainers.remove(tx, name)

@@ -84,3 +84,23 @@ CREATE TABLE dwells (
     monotonic_s DOUBLE NOT NULL,
     era VARCHAR NOT NULL                              -- boot the monotonic seconds belong to
 );
+
+CREATE TABLE feature_watches (
+    trainer VARCHAR PRIMARY KEY,
+    version BIGINT,                                   -- live when the reference was learned; none: nothing was
+    first_seq BIGINT NOT NULL,                        -- log rows of the reference, both included
+    last_seq BIGINT NOT NULL,
+    terms VARCHAR NOT NULL,                           -- digest of the policy that it goes by
+    position BIGINT NOT NULL CHECK (position >= 0),   -- next log row to take in
+    reference_digest VARCHAR,                         -- blobs; none: there was nothing to learn from
+    state_digest VARCHAR,
+    verdict VARCHAR NOT NULL CHECK (verdict IN ('pass', 'fail', 'unknown')),
+    reason VARCHAR NOT NULL,                          -- why it is unknown
+    drifting JSON NOT NULL,                           -- features that the newest look found drifting
+    looks BIGINT NOT NULL CHECK (looks >= 0),         -- judged ones since the reference
+    windows BIGINT NOT NULL CHECK (windows >= 0),     -- that the newest look is made of
+    look_start TIMESTAMP,                             -- event time of the newest look
+    look_end TIMESTAMP,
+    looked_at TIMESTAMP,                              -- when it was judged
+    updated_at TIMESTAMP NOT NULL
+);

@@ -4,4 +4,6 @@ SELECT digest FROM snapshots
 UNION SELECT checkpoint_digest FROM snapshots
 UNION SELECT checkpoint_digest FROM trainers
 UNION SELECT state_digest FROM streams
-UNION SELECT state_digest FROM monitors;
+UNION SELECT state_digest FROM monitors
+UNION SELECT reference_digest FROM feature_watches
+UNION SELECT state_digest FROM feature_watches;
