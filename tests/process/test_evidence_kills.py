@@ -38,7 +38,10 @@ def found(site: Any) -> dict[str, Any]:
     store = Store(site.home, SystemClock())
     with store.read() as reader:
         monitor = monitors.get(reader, "main")
-        rows = {kind: replace(row, updated_at_ms=0) for kind, row in current(reader, "main").items()}
+        rows = {
+            kind: replace(row, updated_at_ms=0, findings={**row.findings, "judged_at_ms": 0})
+            for kind, row in current(reader, "main").items()
+        }
     store.close()
     return {"rows": rows, "state": monitor.state_digest, "position": monitor.position, "compared": monitor.compared}
 
