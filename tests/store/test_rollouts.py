@@ -642,3 +642,18 @@ def test_what_held_it_back_is_recorded_once_and_not_at_every_look(world: World) 
         assert looked is not None
         assert isinstance(looked.hold, Hold)
     assert len(world.actions()) <= before + 1
+
+
+def test_the_harm_of_a_lineage_that_was_left_does_not_stop_the_next_one(world: World) -> None:
+    serve(world, "1")
+    serve(world, "2")
+    prove(world.store, world.clock, world.name, verdict="fail", first_seq=120, windows=50)
+    rollback(world.store, world.clock, world.name, actor="ada", reason="it did harm")
+    begun = rollout.start(world.store, world.clock, world.settings, world.name, actor="ada", reason="again")
+    world.clock.advance(HOUR_S)
+    world.tick()
+    assert begun.state is not None
+    assert (world.row.rollout_id, world.row.phase) == (begun.state.rollout_id, "progressing")
+    prove(world.store, world.clock, world.name, verdict="fail", first_seq=200, windows=50)
+    world.tick()
+    assert world.row.phase == "paused"

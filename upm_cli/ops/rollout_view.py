@@ -44,16 +44,23 @@ class Seen:
     def read(cls, reader: "Reader", settings: "Settings", name: str) -> "Seen":
         row, dwell = rollouts.newest(reader, name), dwells.find(reader, name)
         rules = tuple(tenant_rules.list_for(reader, name))
+        view = View.read(reader, name)
         return cls(
-            view=View.read(reader, name),
+            view=view,
             row=row,
             state=None if row is None else state_from_json(row.state),
             policy=policy_of(settings, rules),
             rules=rules,
-            evidence=evidence.of(reader, name),
+            evidence=_not_abandoned(evidence.of(reader, name), view),
             position=monitors.get(reader, name).position,
             shadow_ms=None if dwell is None else round(dwell.shadow_s * 1000),
         )
+
+
+def _not_abandoned(found: Mapping[str, Evidence], view: View) -> dict[str, Evidence]:
+    """Leave out the contest of a lineage that a rollback has left: what comes after it has not done that harm."""
+    rewound = int(view.trainer.lineage[-1]["at_seq"]) if view.trainer.lineage else 0
+    return {kind: row for kind, row in found.items() if kind != ContestKind.LINEAGE.value or row.first_seq >= rewound}
 
 
 def instant(clock: Clock) -> Instant:
