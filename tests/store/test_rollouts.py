@@ -159,8 +159,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def serve(world: World, word: str) -> None:
-    """Make a version the champion, outside of any rollout."""
+def serve(world: World, word: str, ring: Ring = Ring.GLOBAL) -> None:
+    """Give a version to tenants, outside of any rollout; in ring global it is the champion."""
     prove(world.store, world.clock, "main", first_seq=0, windows=1)
     activate(
         world.store,
@@ -168,7 +168,7 @@ def serve(world: World, word: str) -> None:
         open_policy(world.settings, "ada"),
         "main",
         word,
-        ring=Ring.GLOBAL,
+        ring=ring,
         actor="ada",
     )
 
@@ -646,7 +646,7 @@ def test_what_held_it_back_is_recorded_once_and_not_at_every_look(world: World) 
 
 def test_the_harm_of_a_lineage_that_was_left_does_not_stop_the_next_one(world: World) -> None:
     serve(world, "1")
-    serve(world, "2")
+    serve(world, "2", Ring.CANARY)
     prove(world.store, world.clock, world.name, verdict="fail", first_seq=120, windows=50)
     rollback(world.store, world.clock, world.name, actor="ada", reason="it did harm")
     begun = rollout.start(world.store, world.clock, world.settings, world.name, actor="ada", reason="again")
