@@ -56,7 +56,7 @@ def test_a_rollback_is_rehearsed_on_a_copy_and_only_the_record_tells(paced: Pace
 def test_where_nothing_is_live_a_made_up_case_is_rehearsed_and_said_to_be_one(paced: Paced) -> None:
     ran = paced("drill", "rollback", "-o", "table")
     assert ran.code == 0
-    assert "a made-up case, as nothing is live" in ran.out
+    assert "rolled a made-up case, as there is nothing to go back from, from v2 back to v1" in ran.out
     assert paced.ledger()[-1]["details"]["made_up"] is True
 
 
@@ -80,6 +80,8 @@ def test_after_a_rollback_the_drill_rehearses_the_next_one_further_back(paced: P
     assert paced("rollback", "main", "--yes").code == 0
     done = paced.json("drill", "rollback")
     assert (done["from_version"], done["to_version"], done["ok"]) == (2, 1, True)
+    assert paced("rollback", "main", "--to", "1", "--yes").code == 0
+    assert paced.json("drill", "rollback")["made_up"] is True  # as far back as it can go
 
 
 def test_a_whole_rollout_is_rehearsed_and_always_the_same(paced: Paced) -> None:

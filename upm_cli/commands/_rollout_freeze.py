@@ -33,9 +33,10 @@ def freeze(
         typer.Option(metavar="TIME|DUR", help="8h, or 2026-12-27T06:00Z. Default: until it is lifted."),
     ] = None,
 ) -> None:
-    """Let nothing be exposed further for a while. Needs --reason. Rollback and abort work all the time.
+    """Let nothing be exposed further for a while.
 
-    Freezes that come back every week or year are in rollout.freeze of upm.yaml.
+    Needs --reason. Rollback and abort work all the time. Freezes that come back every week or year are in
+    rollout.freeze of upm.yaml.
 
     Example: upm rollout freeze --all --until 8h --reason "the database moves"
     """
@@ -57,7 +58,9 @@ def freeze(
 
 @changing
 def unfreeze(ctx: Context, trainer: TrainerArg = None, every: AllOption = False) -> None:
-    """Lift a freeze that a person called; for those of the calendar change rollout.freeze. Needs the role admin.
+    """Lift a freeze that a person called.
+
+    For those of the calendar change rollout.freeze. Needs the role admin.
 
     Example: upm rollout unfreeze --all --reason "the database has moved"
     """

@@ -32,7 +32,9 @@ def readiness(
         typer.Option(metavar="STEP", help="shadow (may leave it) or production: exit code 5 when not ready."),
     ] = None,
 ) -> int:
-    """Show whether a trainer may leave shadow, and is ready for production: each criterion, its number and its limit.
+    """Show whether it may leave shadow, be used in production.
+
+    Each criterion with its number, its limit, and what is missing.
 
     Example: upm rollout readiness main --require production
     """
@@ -92,7 +94,9 @@ def sign_off(
     note: Annotated[str, typer.Option(metavar="TEXT", help="What was looked at, and where it is.")] = "",
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take a sign-off back.")] = False,
 ) -> None:
-    """Vouch, under your own name, that the dashboard or the runbook of a trainer is there.
+    """Vouch for the dashboard or the runbook of a trainer.
+
+    Under your own name; it counts while your role allows it.
 
     Example: upm rollout sign-off runbook main --note "wiki/upm, tried on Monday"
     """

@@ -28,7 +28,8 @@ def rollback(ctx: Context, trainer: TrainerArg = None) -> int:
     """Go back for real in a temporary copy, check the outcome, and tell how long each part took.
 
     Time and result go into the ledger (drill.rollback); not with --dry-run. Exit code 9 when something is not as it
-    must be, 5 when there is no way back: then find that out now. Where nothing is live, a small made-up case is used.
+    must be, 5 when there is no way back: then find that out now. Where nothing is live, or a rollback went as far back
+    as it can, a small made-up case is used.
 
     Example: upm drill rollback main --reason "monthly"
     """
@@ -51,7 +52,7 @@ def rollback(ctx: Context, trainer: TrainerArg = None) -> int:
 
 
 def _said(done: "Drilled", *, recorded: bool) -> str:
-    of = "a made-up case, as nothing is live" if done.is_made_up else f"a copy of {done.trainer}"
+    of = "a made-up case, as there is nothing to go back from," if done.is_made_up else f"a copy of {done.trainer}"
     lines = [
         f"rolled {of} from v{done.from_version} back to v{done.to_version} in {' and '.join(done.rings)}: "
         f"{done.total_ms:.0f} ms"

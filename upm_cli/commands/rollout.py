@@ -78,9 +78,10 @@ def status(
         ),
     ] = None,
 ) -> int:
-    """Show how a rollout stands: its stages, what each gate says with numbers, and what comes next.
+    """Show how a rollout stands.
 
-    With --until it waits: exit code 0 when it is so, 6 when the rollout was aborted or degraded, 10 with --timeout.
+    Its stages, what each gate says with numbers, and what comes next. With --until it waits: exit code 0 when it is
+    so, 6 when the rollout was aborted or degraded, 10 with --timeout.
 
     Example: upm rollout status main
 
@@ -99,7 +100,9 @@ def status(
 
 @command
 def plan(ctx: Context, trainer: TrainerArg = None) -> None:
-    """Show the stages with the earliest times and what each needs; of a rollout that would start now, if there is none.
+    """Show the stages, when each can begin, and what it needs.
+
+    Of the rollout under way, or else of one that would start now.
 
     Example: upm rollout plan main
     """
@@ -146,7 +149,7 @@ def _needs(ctx: Context, row: Mapping[str, Any], *, last: bool) -> list[str]:
 
 @command
 def history(ctx: Context, trainer: TrainerArg = None) -> None:
-    """List the rollouts of a trainer and every decision about them from the ledger, newest last.
+    """List every decision about rollouts, newest last.
 
     Example: upm rollout history main
     """
@@ -177,9 +180,10 @@ def tick(
     trainer: TrainerArg = None,
     every: Annotated[bool, typer.Option("--all", help="Every trainer that has a rollout.")] = False,
 ) -> int:
-    """Look at a rollout once: count the time, and go on, wait or turn back. For cron; says nothing without news.
+    """Look once, for cron: go on, wait or turn back.
 
-    Looking twice, or two at once, is as good as once. Exit code 6 when a rollout was turned back in this look.
+    It counts the time too, and says nothing without news. Looking twice, or two at once, is as good as once. Exit
+    code 6 when a rollout was turned back in this look.
 
     Example: upm rollout tick --all
     """
@@ -213,7 +217,9 @@ def tick(
 
 @changing
 def promote(ctx: Context, trainer: TrainerArg = None) -> None:
-    """Take the next step now, without the rest of the stage's time; never without evidence and the other gates.
+    """Take the next step now, without the rest of its time.
+
+    Never without evidence and the other gates.
 
     Example: upm rollout promote main --reason "looks good, it is Monday" --yes
     """
@@ -222,7 +228,9 @@ def promote(ctx: Context, trainer: TrainerArg = None) -> None:
 
 @changing
 def pause(ctx: Context, trainer: TrainerArg = None) -> None:
-    """Stop going on; who sees the candidate stays as it is. Harm still turns it back.
+    """Stop going on; exposure stays as it is.
+
+    Harm still turns it back.
 
     Example: upm rollout pause main --reason "support is busy"
     """
@@ -240,7 +248,9 @@ def resume(ctx: Context, trainer: TrainerArg = None) -> None:
 
 @changing
 def abort(ctx: Context, trainer: TrainerArg = None) -> None:
-    """Give a rollout up: its tenants get back what served before. The candidate is not blamed.
+    """Give it up: tenants get back what served before.
+
+    The candidate is not blamed: it may be tried again.
 
     Example: upm rollout abort main --reason "wrong labels since noon" --yes
     """

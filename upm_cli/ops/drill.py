@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drilled:
-    """What the rehearsal showed. `is_made_up`: nothing was live, so it was one of a small made-up case."""
+    """What the rehearsal showed. `is_made_up`: there was nothing to go back from, so it was a small made-up case."""
 
     trainer: str
     is_made_up: bool
@@ -69,15 +69,15 @@ def drill_rollback(
 ) -> Drilled:
     """Roll `name` back in a temporary copy of the state, check the outcome, and put time and result on the record.
 
-    Where nothing is live, it is rehearsed on a small made-up case. The live state is only read, but for that one entry;
-    `dry_run` leaves it out. Raises what a real rollback would:
-    RefusedError where there is no way back, IntegrityError where every way is damaged (on the record too).
+    Where there is nothing to go back from, it is a small made-up case. The live state is only read, but for that one
+    entry; `dry_run` leaves it out. Raises what a real rollback would: RefusedError where there is no way back,
+    IntegrityError where every way is damaged (on the record too).
     """
     with store.read() as reader:
-        is_live = trainers.find(reader, name) is not None and default_ring(activations.live(reader, name)) is not None
+        way = _way(reader, name)
     try:
-        with (_copy if is_live else _small_case)(store, clock, settings, name) as (home, to):
-            done = _rehearse(home, clock, name, to, is_made_up=not is_live)
+        with (_small_case if way is None else _copy)(store, clock, settings, name) as home:
+            done = _rehearse(home, clock, name, way or None, is_made_up=way is None)
     except (RefusedError, IntegrityError) as exc:
         _record(store, name, actor, reason, _failed(exc), dry_run=dry_run)
         raise
@@ -85,30 +85,35 @@ def drill_rollback(
     return done
 
 
-@contextmanager
-def _copy(store: "Store", clock: Clock, settings: "Settings", name: str) -> "Iterator[tuple[Path, str | None]]":
-    """Copy what a rollback of `name` needs; yield where, and the word for the target if a plain one would be done."""
-    with store.read() as reader:
-        view = View.read(reader, name)
-        to = _further(reader, view)
-    digests = [digest for row in view.rows.values() for digest in (row.digest, row.checkpoint_digest) if digest]
-    with sandbox.folder(near=store.home) as home:
-        sandbox.fill(store.home, home, digests)
-        yield home, to
+def _way(reader: "Reader", name: str) -> str | None:
+    """Return the word for where to go: empty for a plain rollback, None where there is nothing to go back from.
 
-
-def _further(reader: "Reader", view: View) -> str | None:
-    """Return where to go when the last thing that happened was a rollback: one version further back."""
-    name, where = view.trainer.name, default_ring(view.live)
-    if where is None or view.live[where].kind != "rollback":
+    Where the last thing that happened was a rollback, a plain one would be done: it is one version further back.
+    """
+    if trainers.find(reader, name) is None:
         return None
+    view = View.read(reader, name)
+    where = default_ring(view.live)
+    if where is None or view.live[where].kind != "rollback":
+        return None if where is None else ""
     history = activations.history(reader, name)
     targets = rollback_targets(view.trainer, list(view.rows.values()), history, where, view.live[where].version)
     return f"v{targets[0].version}" if targets else None
 
 
 @contextmanager
-def _small_case(store: "Store", clock: Clock, settings: "Settings", name: str) -> "Iterator[tuple[Path, str | None]]":
+def _copy(store: "Store", clock: Clock, settings: "Settings", name: str) -> Iterator[Path]:
+    """Copy what a rollback of `name` needs; yield where."""
+    with store.read() as reader:
+        rows = View.read(reader, name).rows.values()
+    digests = [digest for row in rows for digest in (row.digest, row.checkpoint_digest) if digest]
+    with sandbox.folder(near=store.home) as home:
+        sandbox.fill(store.home, home, digests)
+        yield home
+
+
+@contextmanager
+def _small_case(store: "Store", clock: Clock, settings: "Settings", name: str) -> Iterator[Path]:
     """Make a state in which `name` served one made-up version and now serves another."""
     from upm_cli.store.session import Store
 
@@ -118,7 +123,7 @@ def _small_case(store: "Store", clock: Clock, settings: "Settings", name: str) -
             made_up.serve(made, clock, name, version)
         made_up.learn(made, clock, settings, name)
         made.close()
-        yield home, None
+        yield home
 
 
 def _rehearse(home: Path, clock: Clock, name: str, to: str | None, *, is_made_up: bool) -> Drilled:
@@ -132,12 +137,6 @@ def _rehearse(home: Path, clock: Clock, name: str, to: str | None, *, is_made_up
         open_ms = watch.lap()
         planned = rollback(copied, clock, name, to=to, actor=made_up.ACTOR, reason=REASON, dry_run=True)
         planned_ms = watch.lap()
-        if planned.is_done:
-            raise RefusedError(
-                f"trainer {name} was rolled back to v{planned.to_version}, and nothing sound is older",
-                hint=f"upm snapshot list {name}; a newer good version has to be activated before the next rollback",
-                code="UPM-E056",
-            )
         snapshot_ops.load(home, before.rows[planned.to_version])
         verify_ms = watch.lap()
         done = rollback(copied, clock, name, to=to, actor=made_up.ACTOR, reason=REASON)
