@@ -245,7 +245,11 @@ class RolloutSettings:
     on_quarantine: str = setting(
         "rollback", "What a quarantine of what serves leads to.", choices=("rollback", "pause", "ignore")
     )
-    on_feature_drift: str = setting("report", "What feature drift leads to.", choices=("report", "hold"))
+    on_feature_drift: str = setting(
+        "report",
+        "What feature drift leads to: a warning, or no next step while it lasts or nobody can say.",
+        choices=("report", "hold"),
+    )
     freeze: tuple[str, ...] = setting(
         (), "When nothing may be exposed further (UTC), as in `2026-12-20..2027-01-05` or `fri 16:00..mon 08:00`."
     )

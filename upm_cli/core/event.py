@@ -170,6 +170,24 @@ EVENTS: Final[Mapping[str, EventType]] = {
             {"reasons": "what stands between it and a pass"},
         ),
         EventType(
+            "ai.upm.feature.drift",
+            "drift monitor",
+            "anyone",
+            "Other features drift now than before: windows are not like those the live version learned from.",
+            {
+                **_IDS,
+                "features": "names of those that drift now, worst first; empty when the drift is over",
+                "window_start": "event time at which the newest look begins, or null",
+                "p": "smallest p-value among them, adjusted for all features; null when none drifts",
+                "effect": "PSI or Wasserstein distance of the worst, whichever is larger; null when none drifts",
+            },
+            {
+                "before": "names of those that drifted before",
+                "version": "live version that the reference belongs to, or null",
+                "sample_count": "windows of the newest look",
+            },
+        ),
+        EventType(
             "ai.upm.rollout.changed",
             "rollout",
             "anyone",

@@ -14,8 +14,8 @@ class FeatureAlarms:
     """`size` detectors like `detectors.ESR`, in columns, on y = 1 where a look found the feature changed, else 0.
 
     While E[y | past] <= `rate` holds for every feature it takes at least `run_length` looks on average until any of
-    them alarms: each one does at `size * run_length`. An alarm stays raised; `at` (size,) has the seq of the look that
-    raised it, or -1.
+    them alarms: each one does at `size * run_length`. An alarm stays raised until `restart`; `at` (size,) has
+    the seq of the look that raised it, or -1.
     """
 
     def __init__(self, size: int, *, rate: float, run_length: float) -> None:
@@ -31,6 +31,10 @@ class FeatureAlarms:
         gains = np.log1p(np.outer(changed - self.rate, self._bets))
         self._log_r = np.logaddexp(self._log_r, 0.0) + gains
         self.at[(self.at < 0) & (self.log_stat() >= np.log(self.level))] = seq
+
+    def restart(self, which: npt.NDArray[np.bool_]) -> None:
+        """Begin the detectors `which` (size,) anew, without an alarm."""
+        self._log_r[which], self.at[which] = -np.inf, -1
 
     def log_stat(self) -> F64Array:
         """Return the log of each detector's value, (size,): to be held against the log of `level`."""

@@ -5,7 +5,8 @@ row of the log is folded into the open look, a stretch of event time at least `w
 `min_windows` windows. A closed look is tested feature by feature. All of it is a function of the rows of the log.
 
 The budget of false alarms is split in two halves: the looks, each at the significance that it leaves for one look; and
-an e-detector for each feature on "p < 0.01 and large", which finds what is small but stays.
+an e-detector for each feature on "p < 0.01 and large", which finds what is small but stays. Its alarm is over, and it
+begins anew, after `OVER` looks in a row that did not find the feature so.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from upm_cli.core.feature_alarms import FeatureAlarms
 from upm_cli.core.feature_sketch import VALUES, Arrays, Shape, Sketch, part
 from upm_cli.core.feature_tests import Baseline, Finding, Limits, compare
 from upm_cli.core.frequent import Frequent
+from upm_cli.core.hashing import hash_pairs
 from upm_cli.core.window import F64Array, I64Array, RowKind, U32Array, WindowBatch
 
 _COUNTED: Final = 20_000  # features counted in the reference, to find the most frequent ones and know newcomers
@@ -27,6 +29,10 @@ _COUNTED: Final = 20_000  # features counted in the reference, to find the most 
 _LARGER: Final = 4  # samples of the reference, in those of a look: its chance deviations are in all looks alike
 _P: Final = 0.01  # a look finds a feature changed below this p-value, if the change is large
 _RATE: Final = 0.02  # share of looks that may do so without any change: twice as many, as p-values are approximate
+
+OVER: Final = 12  # looks without a change after which an alarm is over
+_LEAST_SHARE: Final = 1 / 64  # of the windows that count, however many there are
+_LONGEST: Final = 4  # durations that a look may take longer because of the share
 
 Rows = Iterable[tuple[int, WindowBatch]]  # (seq of the first row, rows), in log order
 
@@ -38,12 +44,15 @@ class FeaturePolicy:
     max_features: int = 200
     sample_size: int = 1024  # values kept of each feature and look
     window_duration_ms: int = 3_600_000
+    share: float = 1.0  # of the windows that count in looks, drawn by a hash of where they stand in the log
     budget: FalseAlarmBudget = field(default_factory=lambda: FalseAlarmBudget.parse("1 per 90d"))
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.max_features < 0 or self.sample_size < 1 or self.window_duration_ms < 1:
             raise ValueError("max_features must be at least 0, sample_size and window_duration_ms at least 1")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
 
     @property
     def significance(self) -> float:
@@ -78,6 +87,19 @@ class Reference:
     def sketch(self, policy: FeaturePolicy) -> Sketch:
         """Return an empty sketch to be held against this reference."""
         return Sketch(self.shape, sample_size=policy.sample_size, salt=self.salt)
+
+    def thinned(self, policy: FeaturePolicy) -> FeaturePolicy:
+        """Return `policy` with the share of windows that its looks need, if windows come as they did here.
+
+        1 divided by a power of two, 1/64 at least, and such that `min_windows` of them come in four durations. So a
+        busy log costs little, and a slow one is not starved.
+        """
+        duration_ms = self.span.end_ms - self.span.start_ms
+        expected = _LONGEST * self.baseline.windows * policy.window_duration_ms / duration_ms
+        share = 1.0
+        while share > _LEAST_SHARE and share * expected >= 2 * policy.limits.min_windows:
+            share /= 2
+        return replace(policy, share=share)
 
     def dump(self) -> Arrays:
         """Return the whole of it."""
@@ -189,6 +211,7 @@ class FeatureDrift:
         self.looks = 0  # judged ones
         self.alarms = FeatureAlarms(reference.shape.features.size, rate=_RATE, run_length=policy.run_length)
         self._flagged = np.zeros(reference.shape.features.size, bool)  # by the last closed look
+        self._quiet = np.zeros(reference.shape.features.size, np.int64)  # looks in a row without a change
         self._open: Sketch | None = None
         self._span = reference.span
         self._slot = 0  # newest of the open look, in units of the duration
@@ -196,7 +219,7 @@ class FeatureDrift:
     def fold(self, first_seq: int, rows: WindowBatch) -> list[Look]:
         """Take in the log rows from `first_seq` on; return the looks that they closed, in order."""
         closed: list[Look] = []
-        for seq, windows in windows_of([(first_seq, rows)]):
+        for seq, windows in self._drawn(first_seq, rows):
             slots = windows.start_ms // self.policy.window_duration_ms
             floor = int(slots[0]) if self._open is None else max(self._slot, int(slots[0]))
             newest = np.maximum(np.maximum.accumulate(slots), floor)
@@ -205,6 +228,18 @@ class FeatureDrift:
                 closed += self._close_before(int(newest[start]))
                 self._gather(int(newest[start]), seq[start:stop], windows.slice(start, stop))
         return closed
+
+    def _drawn(self, first_seq: int, rows: WindowBatch) -> Iterator[tuple[I64Array, WindowBatch]]:
+        """Yield the windows among `rows` that count."""
+        for seq, windows in windows_of([(first_seq, rows)]):
+            if self.policy.share == 1:
+                yield seq, windows
+                continue
+            salt = np.full(seq.size, self.reference.salt, np.uint64)
+            chance = hash_pairs(hash_pairs(seq.astype(np.uint64), salt), salt) >> np.uint64(32)
+            at = np.flatnonzero(chance < np.uint64(round(self.policy.share * (1 << 32))))
+            if at.size:
+                yield seq[at], windows.take(at)
 
     def open_look(self) -> Look | None:
         """Return what the open look finds so far; nothing changes by it."""
@@ -223,6 +258,8 @@ class FeatureDrift:
         followed = look.findings[: self.alarms.at.size]
         changed = np.array([one.is_large and one.p < _P for one in followed], bool)
         self.alarms.update(changed, look.span.last_seq)
+        self._quiet = np.where(changed, 0, self._quiet + 1)
+        self.alarms.restart((self.alarms.at >= 0) & (self._quiet >= OVER))
         self._flagged = np.array([one.drifted for one in followed], bool)
         return [look]
 
@@ -245,7 +282,7 @@ class FeatureDrift:
         """Return the state between two rows, without the reference."""
         span = [self._span.first_seq, self._span.last_seq, self._span.start_ms, self._span.end_ms]
         found: Arrays = {"fold": np.array([self.looks, self._slot, self._open is not None, *span], np.int64)}
-        found["flagged"] = self._flagged
+        found |= {"flagged": self._flagged, "quiet": self._quiet}
         found |= {f"alarms.{name}": array for name, array in self.alarms.dump().items()}
         if self._open is not None:
             found |= {f"open.{name}": array for name, array in self._open.dump().items()}
@@ -256,7 +293,7 @@ class FeatureDrift:
         """Return the fold that was dumped; it goes on as if it had never stopped."""
         found = cls(reference, policy)
         found.looks, found._slot, is_open, *span = (int(number) for number in arrays["fold"])
-        found._flagged = arrays["flagged"].astype(bool)
+        found._flagged, found._quiet = arrays["flagged"].astype(bool), arrays["quiet"].copy()
         found._span = Span(first_seq=span[0], last_seq=span[1], start_ms=span[2], end_ms=span[3])
         found.alarms = FeatureAlarms.load(part(arrays, "alarms"), rate=_RATE, run_length=policy.run_length)
         if is_open:

@@ -71,6 +71,12 @@ GUIDES: Final = (
         opens="labelled windows; a verdict of harm is never excepted",
     ),
     Guide(
+        gate="feature_drift",
+        of="rollout",
+        asks="With rollout.on_feature_drift hold: are the windows that come like those the live version learned from?",
+        opens="the end of the drift, or a version that learned from such windows made live by hand",
+    ),
+    Guide(
         gate="hold",
         of="rollout",
         asks="Did the stage last as long as rollout.stages says?",

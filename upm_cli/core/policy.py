@@ -18,7 +18,7 @@ from upm_cli.core.records import Override, Ring
 from upm_cli.errors import RefusedError
 
 HOUR_MS: Final = 3_600_000
-OVERRIDABLE: Final = ("evidence", "freeze", "policy", "readiness", "shadow")
+OVERRIDABLE: Final = ("evidence", "feature_drift", "freeze", "policy", "readiness", "shadow")
 
 _OPERATOR: Final = (
     "activate.shadow",

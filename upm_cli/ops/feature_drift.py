@@ -188,7 +188,7 @@ def _report(store: Store, trainer: Trainer, version: int | None, fold: FeatureDr
     reference, policy = fold.reference, fold.policy
     findings = recent.findings()
     alarms = dict(zip(reference.shape.features.tolist(), fold.alarms.at.tolist(), strict=True))
-    names = _names(store, trainer.stream, {one.feature for one in findings})
+    names = names_of(store, trainer.stream, {one.feature for one in findings})
     judged = recent.windows >= policy.limits.min_windows
     lines = [_line(one, names, alarms.get(one.feature, -1), recent.drifted, judged=judged) for one in findings]
     return FeatureReport(
@@ -221,7 +221,7 @@ def _worst_first(line: FeatureLine) -> tuple[int, float, str]:
     return {"drift": 0, "unknown": 1, "stable": 2}[line.status], -effect, line.name
 
 
-def _names(store: Store, stream: str, wanted: set[int]) -> dict[int, str]:
+def names_of(store: Store, stream: str, wanted: set[int]) -> dict[int, str]:
     """Return the names of the `wanted` features, segment by segment, so that a large dictionary is never held."""
     found: dict[int, str] = {}
     position, lost = 0, -1

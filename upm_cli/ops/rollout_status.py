@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
 from upm_cli.core.exposure import exposed
+from upm_cli.core.feature_gate import GATE
 from upm_cli.core.gates import GateResult, as_context
 from upm_cli.core.records import RolloutRow
 from upm_cli.core.rollout import advance, plan
@@ -64,6 +65,8 @@ def _waits(gate: GateResult) -> bool:
     """Say whether a closed gate opens by itself, with time or evidence."""
     if gate.gate == "evidence":
         return gate.numbers.get("verdict") != "fail"
+    if gate.gate == GATE:
+        return gate.numbers.get("verdict") == "unknown"
     return gate.gate in TIME_AND_EVIDENCE or (gate.gate == "policy" and "shadow_ms" in gate.numbers)
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
 from upm_cli.core.drift import Verdict
+from upm_cli.core.feature_gate import feature_drift_gate
 from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate
 from upm_cli.core.policy import ring_gate
 from upm_cli.core.readiness import readiness_gate
-from upm_cli.core.records import Evidence, Ring, RolloutRow, TenantRule
+from upm_cli.core.records import Evidence, FeatureWatch, Ring, RolloutRow, TenantRule
 from upm_cli.core.rollout import state_from_json
 from upm_cli.core.rollout_policy import RolloutPolicy
 from upm_cli.core.rollout_state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
@@ -20,7 +21,7 @@ from upm_cli.ops import authority, proof, readiness
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import View
 from upm_cli.ops.rollout_policy import policy_of
-from upm_cli.store import dwells, evidence, monitors, rollouts, tenant_rules
+from upm_cli.store import dwells, evidence, feature_watches, monitors, rollouts, tenant_rules
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -38,6 +39,7 @@ class Seen:
     rules: tuple[TenantRule, ...]
     evidence: Mapping[str, Evidence]
     position: int
+    features: FeatureWatch | None  # None: nobody has looked yet
     shadow_ms: int | None  # accumulated time of the lineage in shadow; None: nobody has looked yet
 
     @classmethod
@@ -53,6 +55,7 @@ class Seen:
             rules=rules,
             evidence=_not_abandoned(evidence.of(reader, name), view),
             position=monitors.get(reader, name).position,
+            features=feature_watches.find(reader, name),
             shadow_ms=None if dwell is None else round(dwell.shadow_s * 1000),
         )
 
@@ -184,10 +187,25 @@ def _gates(
     )
     results = [quarantine_gate(asked), lineage_gate(asked), feature_gate(asked), _bytes_gate(store, seen, candidate)]
     results.append(ring_gate(next_ring, authority.access(settings), shadow_ms=seen.shadow_ms))
+    results += feature_gates(settings, view.trainer.name, seen.features, clock.now_ms())
     if state.stage == 0:
         found = readiness.assess(reader, clock, settings, store.home, view.trainer.name, shadow_ms=seen.shadow_ms)
         results.append(readiness_gate(found))
     return tuple(results)
+
+
+def feature_gates(settings: "Settings", name: str, watch: FeatureWatch | None, now_ms: int) -> list[GateResult]:
+    """Ask whether features drift, if that holds a rollout; else only if they do, as a warning."""
+    holds = settings.rollout.on_feature_drift == "hold"
+    asked = feature_drift_gate(
+        name,
+        watch,
+        holds=holds,
+        followed=settings.evidence.features,
+        now_ms=now_ms,
+        max_age_ms=settings.rollout.max_evidence_age_ms + settings.drift_monitor.window_duration_ms,
+    )
+    return [asked] if holds or asked.numbers["verdict"] == "fail" else []
 
 
 def _bytes_gate(store: "Store", seen: Seen, candidate: int) -> GateResult:

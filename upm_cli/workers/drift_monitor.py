@@ -1,6 +1,6 @@
 """The drift monitor worker: judge new comparisons as the trainer commits them, and look after what serves."""
 
-from upm_cli.ops import protect
+from upm_cli.ops import feature_watch, protect
 from upm_cli.ops.drift import Judged, Memory, judge_new
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
@@ -12,7 +12,7 @@ JUDGE_EVERY_S = 1.0
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Judge until the trainer has finished and its comparisons are used up; return the exit code."""
-    memory = Memory()
+    memory, features = Memory(), feature_watch.Memory()
     seen: tuple[int, int] | None = None
     compared = 0
     judged_at_s = -JUDGE_EVERY_S
@@ -25,7 +25,10 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                 seen, judged_at_s = token, now_s
                 judged = _judge(worker, trainer, memory, finish=may_end)
                 compared += judged.compared
-                if judged.more:
+                watched = feature_watch.watch(
+                    worker.store, worker.clock, worker.settings, trainer, features, finish=may_end
+                )
+                if judged.more or watched.more:
                     seen = None
                     continue
                 protect.look(worker.store, worker.clock, worker.settings, trainer)
