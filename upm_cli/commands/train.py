@@ -92,7 +92,7 @@ def _summary(result: Mapping[str, Any], sources: list[str]) -> str:
     if not windows["read"] and not sources:
         lines.append("  no source was given and the log is empty: upm train --source FILE")
     elif versions:
-        lines.append(f"  next: upm activate {result['trainer']}")
+        lines.append(f"  next: upm rollout start {result['trainer']}")
     return "\n".join(lines)
 
 
