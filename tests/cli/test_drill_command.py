@@ -49,6 +49,8 @@ def test_a_rollback_is_rehearsed_on_a_copy_and_only_the_record_tells(paced: Pace
     assert changed == {"state.duckdb", "ledger.jsonl"}
     entry = paced.ledger()[-1]
     assert (entry["action"], entry["details"]["ok"], entry["details"]["reason"]) == ("drill.rollback", True, "monthly")
+    (told,) = paced.json("audit", "list", "--type", "drill.rollback")["entries"]
+    assert told["what"] == f"v2 back to v1 in {done['total_ms']:.0f} ms"
     assert paced.json("trainer", "show", "main")["active"] == {"global": 2}
     assert not [path for path in (paced.folder / ".upm").iterdir() if "drill" in path.name]
 

@@ -10,6 +10,7 @@ import pytest
 from upm_cli import actors
 from upm_cli.clock import SystemClock
 from upm_cli.commands._rollout_tree import PLAIN, tree
+from upm_cli.ops import rollout
 from upm_cli.ops.rollout_ticking import tick_all
 from upm_cli.store.session import Store
 
@@ -360,3 +361,35 @@ def test_status_and_trainer_show_say_how_far_it_is(paced: Paced) -> None:
     rows = paced.json("snapshot", "list", "main")["snapshots"]
     assert [row["live"] for row in rows] == [[], ["canary 10 %"]]
     assert paced.json("snapshot", "show", "main", "2")["live"] == ["canary 10 %"]
+
+
+def test_what_people_called_is_told_in_words(paced: Paced) -> None:
+    paced("rollout", "start")
+    paced("rollout", "freeze", "--until", "8h", "--reason", "x")
+    paced("rollout", "unfreeze")
+    paced("rollout", "sign-off", "runbook", "--note", "wiki")
+    paced("rollout", "sign-off", "runbook", "--withdraw")
+    told = {row["action"]: row["what"] for row in paced.json("audit", "list")["entries"]}
+    assert told["freeze.set"] == "until 2027-01-15T16:00Z"
+    assert told["signoff.give"] == "runbook: wiki"
+    assert told["signoff.withdraw"] == f"runbook, signed by {ME}"
+
+
+def test_on_a_terminal_the_tree_is_drawn_again_in_its_place(paced: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced("rollout", "start")
+    looks = iter(["pause", "abort"])
+
+    def steer(seconds: float) -> None:
+        with paced.store as store:
+            rollout.ask(store, paced.clock, paced.settings, "main", next(looks), actor=ME)
+
+    monkeypatch.setattr(paced.clock, "sleep", steer)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    ran = paced("rollout", "status", "-w")
+    assert ran.code == 6
+    first, second, third = ran.out.split("\x1b[J")
+    assert "▶ progressing" in first
+    assert "‖ paused" in second
+    assert "✗ aborted" in third
+    drawn = first.removesuffix(first[first.rindex("\x1b[") :])
+    assert first.endswith(f"\x1b[{drawn.count(chr(10))}F")

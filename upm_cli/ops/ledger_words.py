@@ -82,6 +82,23 @@ def _tenant(details: Details) -> str:
     return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
 
 
+def _freeze(details: Details) -> str:
+    return f"until {details['until'][:16]}Z" if details["until"] else "until it is lifted"
+
+
+def _signoff(details: Details) -> str:
+    note = f": {details['note']}" if details.get("note") else ""
+    return f"{details['item']}{note}" + (f", signed by {details['was_by']}" if "was_by" in details else "")
+
+
+def _drill(details: Details) -> str:
+    if "error" in details:
+        return f"failed: {details['error']['message']}"
+    of = " of a made-up case" if details["made_up"] else ""
+    failed = "" if details["ok"] else f"; not as it must be: {_and(details['failed'])}"
+    return f"v{details['from_version']} back to v{details['to_version']}{of} in {details['total_ms']:.0f} ms{failed}"
+
+
 def _version(version: Any) -> str:
     return "nothing" if version is None else f"v{version}"
 
@@ -185,6 +202,9 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "evidence.quarantine": _harm,
     "rollout.withdraw": _withdraw,
     "rollout.": _rollout,
+    "freeze.set": _freeze,
+    "signoff.": _signoff,
+    "drill.rollback": _drill,
     "clock.jump": _jump,
     "tenant.": _tenant,
     "override.": _override,
