@@ -393,3 +393,11 @@ def test_on_a_terminal_the_tree_is_drawn_again_in_its_place(paced: Paced, monkey
     assert "✗ aborted" in third
     drawn = first.removesuffix(first[first.rindex("\x1b[") :])
     assert first.endswith(f"\x1b[{drawn.count(chr(10))}F")
+
+
+def test_a_rollout_can_begin_before_the_trainer_ever_ran(paced: Paced) -> None:
+    paced.write("supervisor: {default_trainers: [{name: main}, {name: fresh}]}\npolicy: {canary_tenants: ['*']}\n")
+    assert paced.json("rollout", "start", "fresh")["phase"] == "progressing"
+    shown = paced.json("rollout", "status", "fresh")
+    assert (shown["candidate"], shown["champion"]) == (None, None)
+    assert "there is no sound snapshot yet" in paced("rollout", "status", "fresh", "-o", "table").out

@@ -48,9 +48,12 @@ def start(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) 
 
     Example: upm rollout start main --reason "the new features"
     """
-    from upm_cli.ops import rollout
+    from upm_cli.ops import authority, rollout, trainers
 
     name, word = trainer_and_version(ctx, trainer, version, default="")
+    authority.require(ctx.settings, ctx.store.home, ctx.actor, "rollout.start")
+    if not ctx.change.dry_run:
+        trainers.ensure(ctx.store, ctx.clock, ctx.settings, name, actor=ctx.actor)
     done = rollout.start(
         ctx.store,
         ctx.clock,
