@@ -34,7 +34,7 @@ MATRIX: list[tuple[tuple[str, ...], set[str]]] = [
     (("tenant", "allow", "acme", "main", "--yes"), OPERATOR),
     (("tenant", "deny", "acme", "main", "--yes"), OPERATOR),
     (("tenant", "clear", "acme", "main", "--yes"), OPERATOR),
-    (("activate", "main", "1", "--to-stage", "shadow"), OPERATOR),
+    (("activate", "main", "1", "--to-stage", "shadow"), ANYBODY),
     (("gate", "override", "evidence", "main", "--reason", "x"), ADMIN),
     (("snapshot", "release", "main", "3", "--reason", "x"), ADMIN),
     (("quarantine", "release", "main@3", "--reason", "x"), ADMIN),
@@ -148,7 +148,7 @@ def test_an_override_of_the_policy_gives_no_right_to_who_has_none(at_stage_1: Ca
     project.write(text)
     listed = project.json("gate", "overrides")["overrides"]
     assert [(row["override_id"], row["in_force"]) for row in listed] == [(given["override_id"], False)]
-    assert project.error("activate", "main", "1", "--to-stage", "shadow")[0] == 5
+    assert project.error("activate", "main", "1", "--to-stage", "canary")[0] == 5
 
 
 def test_a_second_approver_is_another_person(paced: Paced) -> None:

@@ -21,7 +21,6 @@ HOUR_MS: Final = 3_600_000
 OVERRIDABLE: Final = ("evidence", "feature_drift", "freeze", "policy", "readiness", "shadow")
 
 _OPERATOR: Final = (
-    "activate.shadow",
     "activate.canary",
     "activate.global",
     "freeze",
@@ -38,7 +37,7 @@ _OPERATOR: Final = (
     "tenant.rule",
 )
 _ADMIN: Final = ("override", "approve", "snapshot.release", "unfreeze")
-_ANYBODY: Final = ("look", "rollback")  # the way back is open to all
+_ANYBODY: Final = ("activate.shadow", "look", "rollback")  # nobody sees shadow; the way back is open to all
 ACTIONS: Final = tuple(sorted((*_OPERATOR, *_ADMIN, *_ANYBODY)))
 _ROLE_MAY: Final[Mapping[str, tuple[str, ...]]] = {
     "viewer": _ANYBODY,
@@ -145,33 +144,6 @@ def _canary_gate(policy: AccessPolicy, tenants: Sequence[str]) -> GateResult:
         satisfy="add tenants to policy.canary_tenants in upm.yaml, or ['*'] for all of them",
         numbers={"canary_tenants": len(listed), "not_listed": len(outside)},
     )
-
-
-def policy_gate(
-    role: str,
-    action: str,
-    ring: Ring,
-    policy: AccessPolicy | None,
-    *,
-    shadow_ms: int | None,
-    tenants: Iterable[str | None] = (),
-) -> GateResult:
-    """Say as one gate whether `role` may do `action`, and whether `ring` may be served.
-
-    `policy` None: it could not be read, so no.
-    """
-    if policy is None:
-        return GateResult(
-            gate="policy",
-            allowed=False,
-            detail="the policy could not be read",
-            satisfy="upm validate tells what is wrong with upm.yaml; rollback works without it",
-        )
-    person = may(role, action, policy)
-    served = ring_gate(ring, policy, shadow_ms=shadow_ms, tenants=tenants)
-    if not person.allowed:
-        return person
-    return replace(served, numbers={**person.numbers, **served.numbers})
 
 
 def is_about_role(result: GateResult) -> bool:
