@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core import snapshot as codec
+from upm_cli.core.feature_blob import pack, unpack
 from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Reference
-from upm_cli.core.feature_sketch import Arrays
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import FeatureWatch, Ring, Trainer
-from upm_cli.core.snapshot import SnapshotFormatError
+from upm_cli.core.snapshot import SnapshotFormatError, canonical_json
 from upm_cli.errors import IntegrityError, NotFoundError
 from upm_cli.ops import feature_drift
 from upm_cli.ops.feature_drift import REFERENCE_ROWS, ReferenceRows
@@ -114,7 +113,7 @@ def _resume(
     """Return the watch as it was left, or a new one; None while there are too few rows for any."""
     if wanted is None:
         return None
-    terms = hashlib.sha256(codec.canonical_json(to_plain(policy)).encode()).hexdigest()
+    terms = hashlib.sha256(canonical_json(to_plain(policy)).encode()).hexdigest()
     going = Going(trainer=trainer, before=row, wanted=wanted, terms=terms)
     if row is not None and _is_same(row, wanted, terms):
         going.reference_digest, going.position = row.reference_digest, row.position
@@ -126,7 +125,7 @@ def _resume(
     reference = feature_drift.learn(store, trainer, wanted, policy)
     going.is_new, going.position, going.reference_digest = True, wanted.last_seq + 1, None
     if reference is not None:
-        going.reference_digest = blobs.put(store.home, _packed(reference.dump())).digest
+        going.reference_digest = blobs.put(store.home, pack(reference.dump())).digest
         going.fold = FeatureDrift(reference, reference.thinned(policy))
     return going
 
@@ -148,18 +147,14 @@ def _left(
         return _load(store, row, policy), row.position, ""
     except (IntegrityError, NotFoundError) as exc:
         return None, row.position, exc.message
-    except (SnapshotFormatError, ValueError, LookupError, TypeError) as exc:
+    except (SnapshotFormatError, ValueError, LookupError) as exc:
         return None, row.position, f"the state of the features can't be read: {exc}"
 
 
 def _load(store: "Store", row: FeatureWatch, policy: FeaturePolicy) -> FeatureDrift:
-    reference = Reference.load(codec.decode(blobs.get(store.home, str(row.reference_digest)))[0])
-    state = codec.decode(blobs.get(store.home, str(row.state_digest)))[0]
+    reference = Reference.load(unpack(blobs.get(store.home, str(row.reference_digest))))
+    state = unpack(blobs.get(store.home, str(row.state_digest)))
     return FeatureDrift.load(reference, reference.thinned(policy), state)
-
-
-def _packed(arrays: Arrays) -> bytes:
-    return codec.encode(arrays, {"schema_version": codec.SCHEMA_VERSION})
 
 
 def _keep(store: "Store", clock: Clock, going: Going, memory: Memory, *, finish: bool) -> Watched | None:
@@ -169,7 +164,7 @@ def _keep(store: "Store", clock: Clock, going: Going, memory: Memory, *, finish:
     due = going.is_new or going.look is not None or finish or clock.monotonic_s() - memory.kept_s >= KEEP_S
     verdict, _ = verdict_of(going)
     if moved and (due or before is None or verdict != before.verdict):
-        digest = None if going.fold is None else blobs.put(store.home, _packed(going.fold.dump())).digest
+        digest = None if going.fold is None else blobs.put(store.home, pack(going.fold.dump())).digest
         row = row_of(store, clock, going, digest)
         if not commit(store, clock, going, row):
             return None
