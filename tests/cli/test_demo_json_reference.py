@@ -32,7 +32,7 @@ COMMANDS = {
     "`upm tenant route`": ["tenant", "route", "t1"],
     "`upm tenant list`": ["tenant", "list"],
     "`upm tenant allow`, `deny`, `clear`": ["tenant", "deny", "t1", "--yes"],
-    "`upm gate check`": ["gate", "check", "--to-stage", "shadow"],
+    "`upm gate check`": ["gate", "check", "triage", "1", "--to-stage", "shadow"],
     "`upm gate explain`": ["gate", "explain"],
     "`upm gate overrides`": ["gate", "overrides"],
     "`upm quarantine list`": ["quarantine", "list"],
