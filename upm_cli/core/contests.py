@@ -85,6 +85,7 @@ class Contests:
                     self.retrial = None
             elif one.stage != trial.stage or one.since_seq > trial.fresh_from:
                 trial.begin_stage(one.stage, max(self.position, one.since_seq), self.newest_ms)
+            getattr(self, kind).held = one.held
 
     def _open(self, one: Wanted, policy: EvidencePolicy, from_seq: int) -> Trial:
         start = 0 if one.match.champion is None and one.match.kind == LINEAGE else from_seq

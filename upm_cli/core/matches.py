@@ -50,6 +50,7 @@ class Wanted:
     since_seq: int = 0
     candidate: int = 1  # how many candidates there were, this one included
     promoted: int = 0  # how many of those before it went all the way
+    held: frozenset[str] = frozenset()  # tenants that the rollout holds back from the candidate
 
 
 def wanted(
@@ -92,6 +93,7 @@ def wanted(
                 since_seq=_since(exposing),
                 candidate=max(number, promoted + 1),
                 promoted=promoted if exposing else 0,
+                held=frozenset(exposing.state.get("held_tenants", ())) if exposing else frozenset(),
             )
         )
     return found

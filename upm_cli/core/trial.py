@@ -44,6 +44,9 @@ class Rows:
             self.seq[cut], self.start_ms[cut], self.is_window[cut], self.labelled[cut], self.tenant.slice(start, stop)
         )
 
+    def take(self, at: I64Array) -> "Rows":
+        return Rows(self.seq[at], self.start_ms[at], self.is_window[at], self.labelled[at], self.tenant.take(at))
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -98,6 +101,7 @@ class Trial:
         self.misses: Misses | None = Misses() if match.challenger is None else None
         self.floor_ms = floor_ms  # windows that began by then were there before the contest
         self.broken = ""  # why windows could not be scored; such a contest never passes
+        self.held: frozenset[str] = frozenset()  # tenants that don't see the challenger any more: they don't count
         self.fresh_from = self.from_seq  # windows of this stage have at least this seq
         self.fresh_first_seq: int | None = None
         self._next_stage: tuple[int, int] | None = None  # stage and its first seq, until older windows are judged
@@ -135,6 +139,7 @@ class Trial:
         window up to the last of `rows`.
         """
         rows, losses = self._since(rows, [challenger, champion, usable])
+        rows, losses = self._without_held(rows, losses)
         if not len(rows):
             self._release(newest_ms)
             return
@@ -161,6 +166,14 @@ class Trial:
             self.floor_ms = newest if self.floor_ms is None else max(self.floor_ms, newest)
             self.coverage.floor_ms = self.floor_ms
         return rows.slice(early, len(rows)), [column[early:] for column in columns]
+
+    def _without_held(self, rows: Rows, columns: list[Any]) -> tuple[Rows, list[Any]]:
+        """Leave out the windows of tenants that are held back: what harmed them harms them no more."""
+        if not self.held or not len(rows):
+            return rows, columns
+        held = Strings.of(sorted(self.held)).hashes()
+        at = np.flatnonzero(~np.isin(rows.tenant.hashes(), held))
+        return rows.take(at), [column[at] for column in columns]
 
     def _release(self, newest_ms: int) -> None:
         """Judge the windows that are old enough, up to the first that is not."""

@@ -1,5 +1,6 @@
 """Who is held against whom, by what is live and what a rollout exposes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,3 +110,10 @@ def test_after_a_rewind_only_the_lineage_since_then_counts() -> None:
 def test_in_shadow_a_rollout_says_from_where_on_the_lineage_counts() -> None:
     (one,) = find({}, [rollout(None, None, 0, since_seq=40)])
     assert one.since_seq == 40
+
+
+def test_a_candidate_is_not_held_to_the_windows_of_tenants_that_are_held_back_from_it() -> None:
+    row = rollout(2, 1, 3)
+    row = replace(row, state={**row.state, "held_tenants": ["a"]})
+    found = find(live(canary=(2, 10), **{"global": (1, 100)}), [row])
+    assert [each.held for each in found] == [frozenset(), frozenset({"a"})]

@@ -70,3 +70,22 @@ def test_a_stage_passes_on_its_own_windows_only() -> None:
     assert rule(trial, Rules()).verdict is Verdict.UNKNOWN
     feed(trial, 3000, 6000, horizon_ms=0)
     assert rule(trial, Rules()).verdict is Verdict.PASS
+
+
+def test_a_tenant_that_is_held_back_counts_no_more() -> None:
+    n = 4000
+    seq, every = np.arange(n), np.ones(n, np.bool_)
+    rows = Rows(seq, seq * MINUTE, every, every, Strings.of(["bad" if at % 10 == 0 else "fine" for at in range(n)]))
+    champion = np.full(n, 0.5)
+    challenger = np.where(seq % 10 == 0, 1.0, 0.48)
+
+    def judged(held: frozenset[str]) -> dict[str, object]:
+        trial = new_trial()
+        trial.held = held
+        trial.advance(rows, challenger, champion, every, 0, n * MINUTE)
+        return rule(trial, Rules()).to_json()
+
+    assert judged(frozenset())["verdict"] == "fail", "what one tenant in ten suffers outweighs what the others gain"
+    without = judged(frozenset({"bad"}))
+    assert (without["verdict"], without["windows"], without["harmed"]) == ("pass", 3600, [])
+    assert without["labels"] == {"windows": 3600, "labelled": 3600, "share": 1.0, "needed": 0.95, "young": 0}
