@@ -13,11 +13,9 @@ from upm_cli.core import snapshot as codec
 from upm_cli.core.feature_sketch import Arrays
 
 _BITS: Final = "bits."
-_FLOATS: Final[Mapping[np.dtype[Any], np.dtype[Any]]] = {
-    np.dtype("<f4"): np.dtype("<u4"),
-    np.dtype("<f8"): np.dtype("<u8"),
-}
-_WORDS: Final[Mapping[np.dtype[Any], np.dtype[Any]]] = {words: floats for floats, words in _FLOATS.items()}
+_TYPES: Final = ((np.dtype("<f4"), np.dtype("<u4")), (np.dtype("<f8"), np.dtype("<u8")))
+_FLOATS: Final[Mapping[np.dtype[Any], np.dtype[Any]]] = dict(_TYPES)
+_WORDS: Final[Mapping[np.dtype[Any], np.dtype[Any]]] = {words: floats for floats, words in _TYPES}
 
 
 def pack(arrays: Arrays) -> bytes:
