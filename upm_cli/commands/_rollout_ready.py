@@ -40,12 +40,15 @@ def readiness(
     """
     from upm_cli.core.readiness import LEAVE_SHADOW
     from upm_cli.ops import readiness as ops
+    from upm_cli.ops.rollout_view import feature_gates
+    from upm_cli.store import feature_watches
 
     if require is not None and require not in STEPS:
         raise UsageError(f"--require {require!r} is no step", hint=f"one of {', '.join(STEPS)}", code="UPM-E029")
     name = ctx.trainer_name(trainer)
     with ctx.store.read() as reader:
         found = ops.assess(reader, ctx.clock, ctx.settings, ctx.store.home, name)
+        watch = feature_watches.find(reader, name)
     rows = [
         {
             "criterion": each.name,
@@ -74,6 +77,9 @@ def readiness(
     emit(ctx, payload, Table(key="criteria", columns=columns))
     if ctx.output == "table":
         ctx.say.note(_summary(name, found))
+        for gate in feature_gates(ctx.settings, name, watch, ctx.clock.now_ms()):
+            if gate.numbers["verdict"] != "pass":
+                ctx.say.note(f"{'' if gate.allowed else 'a rollout is held: '}{gate.detail}")
     is_short = (require == "shadow" and not found.may_leave_shadow) or (require == "production" and not found.is_ready)
     return ExitCode.REFUSED if is_short else ExitCode.DONE
 

@@ -166,6 +166,7 @@ def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) ->
     from upm_cli.commands._drift_features import feature_headline, feature_table
     from upm_cli.ops.report import headline, payload
     from upm_cli.ops.report_contests import lines
+    from upm_cli.ops.report_features import watched
 
     if chosen in ("md", "html"):
         write(_render(report, chosen))
@@ -177,8 +178,9 @@ def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) ->
         emit(ctx, data, _rows_table(report))
         return
     ctx.say.note(headline(report))
-    for line in lines(report.contests):
-        ctx.say.note(line)
+    for line in (*lines(report.contests), watched(report.watch)):
+        if line:
+            ctx.say.note(line)
     emit(ctx, {**data, "windows": _newest(ctx, data["windows"])}, _window_table(report))
     if report.tenants is not None:
         emit(ctx, data, _tenant_table())

@@ -104,7 +104,12 @@ def _for_drill(settings: "Settings") -> tuple["Settings", tuple[str, ...]]:
         notes.append("features.unified_model is off: in the project nothing is exposed; here it is on")
     if not settings.rollout.automatic:
         notes.append("rollout.automatic is off: every step is promoted by a person here too, as soon as it may be")
-    return replace(settings, policy=replace(section, actors={}), features=features), tuple(notes)
+    stages = settings.rollout
+    if stages.on_feature_drift == "hold":
+        stages = replace(stages, on_feature_drift="report")
+        notes.append("rollout.on_feature_drift is hold: in the project feature drift holds a step; here nobody looks")
+    drilled = replace(settings, policy=replace(section, actors={}), features=features, rollout=stages)
+    return drilled, tuple(notes)
 
 
 def _longest_ms(policy: RolloutPolicy) -> int:

@@ -10,13 +10,13 @@ from upm_cli.core.drift_record import record
 from upm_cli.core.drift_tenants import TenantStats, by_tenant
 from upm_cli.core.feature_drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
-from upm_cli.core.records import DriftStatus, DriftWindow, Evidence
+from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, FeatureWatch
 from upm_cli.ids import iso
 from upm_cli.ops import comparisons, feature_drift, report_contests, report_features
 from upm_cli.ops.evidence import current
 from upm_cli.ops.feature_drift import FeatureReport
 from upm_cli.ops.quarantine import UNATTENDED
-from upm_cli.store import drift
+from upm_cli.store import drift, feature_watches
 from upm_cli.store.session import Store
 
 NOTICED_MS = 86_400_000  # so long, in event time, what was rolled back without a person counts as a breach
@@ -61,6 +61,7 @@ class Report:
     recomputed: bool  # from the comparisons, not as they were judged at the time
     features: FeatureReport | None = None  # None when not asked for
     contests: tuple[Evidence, ...] = ()  # what the monitor last found: lineage, candidate
+    watch: FeatureWatch | None = None  # what it last found of the features
 
     @property
     def failed(self) -> tuple[Evidence, ...]:
@@ -116,6 +117,7 @@ def build(
     with store.read() as reader:
         windows = drift.list_for(reader, trainer)
         contests = tuple(current(reader, trainer).values())
+        watch = feature_watches.find(reader, trainer)
     if window_ms:
         policy = replace(policy, window_duration_ms=window_ms, quarantine_enabled=False)
         windows = _again(trainer, policy, comparisons.follow(store, trainer))
@@ -137,6 +139,7 @@ def build(
         if features
         else None,
         contests=contests,
+        watch=watch,
     )
 
 

@@ -5,6 +5,8 @@ from html import escape
 from typing import Any
 
 from upm_cli.core.feature_drift import Span
+from upm_cli.core.feature_gate import in_words, names
+from upm_cli.core.records import FeatureWatch
 from upm_cli.ids import iso
 from upm_cli.ops.feature_drift import FeatureLine, FeatureReport
 
@@ -12,6 +14,18 @@ from upm_cli.ops.feature_drift import FeatureLine, FeatureReport
 STATUSES = {"drift": ("!", "drift"), "stable": ("✓", "stable"), "unknown": ("?", "unknown")}
 _CLASSES = {"drift": "near", "stable": "pass", "unknown": "unknown"}  # of the page's styles: drift is a warning
 _SHOWN = 50  # rows of a page; JSON has all
+
+
+def watched(watch: FeatureWatch | None) -> str:
+    """Return in one sentence which features drift now, as the drift monitor last found; empty when none does."""
+    if watch is None or watch.verdict == "unknown" or not watch.drifting or watch.look_start_ms is None:
+        return ""
+    found = names(watch)
+    effect = f"worst effect {watch.drifting[0]['effect']:.2f}"
+    return (
+        f"features drift since the reference: {in_words(found)}, {effect}, in the look at {watch.windows:,} windows "
+        f"from {iso(watch.look_start_ms)[:16].replace('T', ' ')} on; see --by feature"
+    )
 
 
 def payload(report: FeatureReport) -> dict[str, Any]:
