@@ -2,8 +2,8 @@
 
 The reference is learned once, and again when another version is live (or the settings are others); every log row after
 it is folded into looks (core/feature_drift.py). Reference and fold are blobs, committed with the position and what the
-newest look found, so a monitor that was killed goes on to the same findings. All that was folded is committed when a
-look was closed, at most a minute later, and at the end.
+newest look found, so a monitor that was killed goes on to the same findings. What was folded is committed at once when
+other features drift or the verdict is another one, else once a minute, and at the end.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
 from upm_cli.core.feature_blob import pack, unpack
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Reference
+from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Look, Reference
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import FeatureWatch, Ring, Trainer
 from upm_cli.core.snapshot import SnapshotFormatError, canonical_json
 from upm_cli.errors import IntegrityError, NotFoundError
 from upm_cli.ops import feature_drift
 from upm_cli.ops.feature_drift import REFERENCE_ROWS, ReferenceRows
-from upm_cli.ops.feature_watch_record import Going, commit, row_of, verdict_of
+from upm_cli.ops.feature_watch_record import Going, commit, row_of, says
 from upm_cli.store import activations, blobs, feature_watches, segments, snapshots, trainers
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Memory:
     row: FeatureWatch | None = None  # as committed; what was folded since is not
     fold: FeatureDrift | None = None
     position: int = 0
+    look: Look | None = None  # the newest, if it has been closed since the commit
     kept_s: float = 0.0
 
     def take(self, row: FeatureWatch | None) -> FeatureDrift | None:
@@ -121,6 +122,7 @@ def _resume(
             return going  # there was nothing to learn from
         going.fold, going.position, going.lost = _left(store, row, policy, memory)
         if going.fold is not None:
+            going.look = memory.look
             return going
     reference = feature_drift.learn(store, trainer, wanted, policy)
     going.is_new, going.position, going.reference_digest = True, wanted.last_seq + 1, None
@@ -143,6 +145,7 @@ def _left(
     fold = memory.take(row)
     if fold is not None:
         return fold, memory.position, ""
+    memory.look = None
     try:
         return _load(store, row, policy), row.position, ""
     except (IntegrityError, NotFoundError) as exc:
@@ -159,15 +162,17 @@ def _load(store: "Store", row: FeatureWatch, policy: FeaturePolicy) -> FeatureDr
 
 def _keep(store: "Store", clock: Clock, going: Going, memory: Memory, *, finish: bool) -> Watched | None:
     """Commit what was folded, if it is time; None when the row has been written by somebody else."""
-    before = going.before
-    moved = before is None or going.is_new or going.position != before.position
-    due = going.is_new or going.look is not None or finish or clock.monotonic_s() - memory.kept_s >= KEEP_S
-    verdict, _ = verdict_of(going)
-    if moved and (due or before is None or verdict != before.verdict):
-        digest = None if going.fold is None else blobs.put(store.home, pack(going.fold.dump())).digest
-        row = row_of(store, clock, going, digest)
+    before, row = going.before, None
+    if before is None or going.is_new or going.position != before.position:
+        found = row_of(store, clock, going)
+        due = finish or clock.monotonic_s() - memory.kept_s >= KEEP_S
+        if due or before is None or going.is_new or says(found) != says(before):
+            row = found
+    if row is not None:
+        if going.fold is not None:
+            row = replace(row, state_digest=blobs.put(store.home, pack(going.fold.dump())).digest)
         if not commit(store, clock, going, row):
             return None
-        before, memory.kept_s = row, clock.monotonic_s()
-    memory.row, memory.fold, memory.position = before, going.fold, going.position
+        before, memory.kept_s, going.look = row, clock.monotonic_s(), None
+    memory.row, memory.fold, memory.position, memory.look = before, going.fold, going.position, going.look
     return Watched(row=before, more=going.more)

@@ -102,8 +102,13 @@ def verdict_of(going: Going) -> tuple[str, str]:
     return "fail" if going.look is not None and _findings(going.fold, going.look) else "pass", ""
 
 
-def row_of(store: "Store", clock: Clock, going: Going, state_digest: str | None) -> FeatureWatch:
-    """Return the row to commit; `state_digest` is that of the fold."""
+def says(row: FeatureWatch) -> tuple[str, set[str]]:
+    """Return what others go by."""
+    return row.verdict, set(names(row))
+
+
+def row_of(store: "Store", clock: Clock, going: Going) -> FeatureWatch:
+    """Return the row to commit, without the digest of the fold."""
     verdict, reason = verdict_of(going)
     look, fold, before = going.look, going.fold, going.before
     kept = None if going.is_new else before  # the newest look of the same reference
@@ -123,7 +128,7 @@ def row_of(store: "Store", clock: Clock, going: Going, state_digest: str | None)
         terms=going.terms,
         position=going.position,
         reference_digest=going.reference_digest,
-        state_digest=state_digest,
+        state_digest=None,
         verdict=verdict,
         reason=reason,
         drifting=drifting,
