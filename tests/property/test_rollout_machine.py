@@ -132,7 +132,7 @@ class Rollout(RuleBasedStateMachine):
             assert recompute(inputs) == outcome_json(exc)
             return
         assert recompute(inputs) == outcome_json(step)
-        if verb == "advance" and verdict is Verdict.FAIL and state.phase in (Phase.PROGRESSING, Phase.PAUSED):
+        if keeps and verb == "advance" and verdict is Verdict.FAIL and state.phase in (Phase.PROGRESSING, Phase.PAUSED):
             self.is_harmed = True
         more = [each for each in step.decisions if isinstance(each, Activate | Promote)]
         if more:
