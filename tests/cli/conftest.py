@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import io
 import json
 import os
@@ -283,3 +284,22 @@ def paced(
 ) -> Paced:
     monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal: nobody can be asked
     return Paced(tmp_path / "paced", capsys, ManualClock(1_800_000_000_000))
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A demo project, not to be changed, and what `upm demo --json` said of it; made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, said = root / "told" / "project", root / "told.json"
+    with (root / "told.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            folder.parent.mkdir()
+            env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+            command = [sys.executable, "-m", "upm_cli", "demo", str(folder), "--json"]
+            done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            said.write_text(done.stdout)
+    found: dict[str, Any] = json.loads(said.read_text())
+    return folder, found

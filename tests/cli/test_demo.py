@@ -1,10 +1,8 @@
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +31,6 @@ def same_words(text: str) -> str:
     return re.sub(r"\d+ ms", "… ms", " ".join(text.split()))
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A demo project, and what `upm demo --json` said of it."""
-    folder = tmp_path_factory.mktemp("told") / "project"
-    done = upm(folder.parent, "demo", str(folder), "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
-
-
 @pytest.mark.slow
 def test_every_fact_of_the_demo_is_true(told: tuple[Path, dict[str, Any]]) -> None:
     _, said = told
@@ -55,10 +44,8 @@ def test_every_fact_of_the_demo_is_true(told: tuple[Path, dict[str, Any]]) -> No
 def test_a_second_demo_tells_the_same_and_leaves_nothing_behind(
     told: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
     done = upm(tmp_path, "demo", "--check")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 60
     story = [line for act in told[1]["acts"] for line in [act["title"], *act["said"]]]
     shown = same_words(done.stdout)
     assert [line for line in story if same_words(line) not in shown] == []

@@ -1,10 +1,8 @@
 """docs/reference/json.md against what the commands print about the project of a demo."""
 
-import json
-import os
 import re
-import subprocess
-import sys
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +71,21 @@ def fields(data: dict[str, Any], known: set[str], prefix: str = "") -> set[str]:
     return found
 
 
-def upm(folder: Path, *words: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "upm_cli", *words, "--json"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    assert said.pop("schema_version") == 1
-    return said
-
-
 @pytest.mark.slow
-def test_every_command_prints_the_fields_that_are_documented(tmp_path: Path) -> None:
+def test_every_command_prints_the_fields_that_are_documented(
+    told: tuple[Path, dict[str, Any]], tmp_path: Path, new_shell: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = documented()
     assert page.pop("Where windows are") == WINDOWS
-    demo = upm(tmp_path, "demo", "project")
+    demo = {name: value for name, value in told[1].items() if name != "schema_version"}
     assert fields(demo, page["`upm demo`"]) == page.pop("`upm demo`")
     windows_report = page["`upm drift-report`"]
+    shutil.copytree(told[0], tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    upm = new_shell(tmp_path / "project")
     for section, words in COMMANDS.items():
-        said = upm(tmp_path / "project", *words)
+        said = upm.json(*words)
+        assert said.pop("schema_version") == 1
         known = page.pop(section) | (windows_report if "--by" in words else set())
         assert fields(said, known) == known, section
         rows = [said, *said.get("trainers", [])]
