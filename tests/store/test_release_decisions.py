@@ -643,7 +643,8 @@ def test_a_rollback_resolves_the_windows_that_failed_and_leaves_their_snapshots_
     with world.store.read() as reader:
         after = {row.window_id: row for row in drift.list_for(reader, "main")}
     assert after["main/1"] == passed
-    assert after["main/0"] == replace(window, status=DriftStatus.RESOLVED, metadata={"incident_id": done.incident_id, "resolved_by": "ada"})
+    metadata = {"incident_id": done.incident_id, "resolved_by": "ada"}
+    assert after["main/0"] == replace(window, status=DriftStatus.RESOLVED, metadata=metadata)
     assert world.rows()[done.from_version].quarantined
 
 

@@ -657,3 +657,20 @@ def test_the_harm_of_a_lineage_that_was_left_does_not_stop_the_next_one(world: W
     prove(world.store, world.clock, world.name, verdict="fail", first_seq=200, windows=50)
     world.tick()
     assert world.row.phase == "paused"
+
+
+def test_a_rollback_ends_what_was_excepted_before_it(world: World) -> None:
+    prove(world.store, world.clock, "main", verdict="unknown")
+    for gate in ("evidence", "policy"):
+        overrides.grant(world.store, world.clock, world.settings, "main", gate, actor="ada", reason="a hurry")
+    for version in ("1", "2"):
+        activate(world.store, world.clock, world.settings, "main", version, ring=Ring.GLOBAL, actor="ada")
+    world.learn()
+    rollback(world.store, world.clock, "main", actor="vic", reason="it hurts")
+    world.learn()
+    world.clock.advance(60)
+    prove(world.store, world.clock, "main", verdict="unknown", first_seq=0, windows=1)
+    with pytest.raises(RefusedError, match=r"gate evidence: unknown .*and policy"):
+        activate(world.store, world.clock, world.settings, "main", "latest", ring=Ring.GLOBAL, actor="ada")
+    (entry,) = [each for each in ledger.read(world.store.home) if each["action"] == "snapshot.rollback"]
+    assert len(entry["details"]["overrides_ended"]) == 2

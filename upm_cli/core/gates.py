@@ -94,7 +94,9 @@ def lineage_gate(candidate: Candidate) -> GateResult:
         detail=f"{candidate.name} learned on from v{bad}, which was rolled back"
         if bad
         else f"{candidate.name} descends from nothing rolled back",
-        satisfy=f"wait for a snapshot made since the rollback, or clear v{bad}: "
+        satisfy=""
+        if bad is None
+        else f"wait for a snapshot made since the rollback, or clear v{bad}: "
         f"upm snapshot release {candidate.trainer} {bad} --reason …",
         numbers={"version": candidate.version, "rolled_back_ancestor": bad},
     )
@@ -139,7 +141,11 @@ def evidence_gate(candidate: Candidate) -> GateResult:
         satisfy = f"activate latest, or begin a rollout, which judges it: upm rollout start {candidate.trainer}"
     elif proof.verdict != "pass":
         said, allowed = f"{proof.verdict} after {proof.windows:,} windows: {proof.detail}", False
-        if proof.more:
+        if proof.verdict == "fail":
+            satisfy = (
+                f"harm that was shown is never excepted; wait for a better one: upm drift-report {candidate.trainer}"
+            )
+        elif proof.more:
             satisfy = f"about {proof.more:,} more labelled windows are needed: upm drift-report {candidate.trainer}"
     elif not 0 <= proof.age_ms <= candidate.max_proof_age_ms:
         said, allowed = f"the evidence is {proof.age_ms / 3_600_000:.1f} h old", False

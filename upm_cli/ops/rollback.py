@@ -1,7 +1,7 @@
 """Rollback: leave a bad version for the last known good one. Never gated, never in need of a worker or the network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli import ids
@@ -18,7 +18,7 @@ from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import write
 from upm_cli.ops.record import record
 from upm_cli.ops.way_back import Seen
-from upm_cli.store import blobs, reserve
+from upm_cli.store import blobs, overrides, reserve
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Store, Tx
@@ -162,8 +162,18 @@ def _commit(store: "Store", seen: Seen, way: _Way, config_digest: str | None) ->
         write(tx, changes)
         quarantine.resolve(tx, changes.trainer.name, way.incident_id, way.decision.actor)
         _tell(tx, changes, now.plan)
-        record(tx, _record(now, way, changes), config_digest=config_digest, **_details(now.plan, way, changes))
+        details = _details(now.plan, way, changes) | {"overrides_ended": _end_overrides(tx, changes.trainer.name, way)}
+        record(tx, _record(now, way, changes), config_digest=config_digest, **details)
     return changes
+
+
+def _end_overrides(tx: "Tx", name: str, way: _Way) -> list[str]:
+    """End what was excepted for the trainer, and return the ids: nobody meant it for what comes after a rollback."""
+    now_ms = way.decision.at_ms
+    lasting = [each for each in overrides.list_for(tx, name) if each.expires_at_ms > now_ms]
+    for each in lasting:
+        overrides.put(tx, replace(each, expires_at_ms=max(each.at_ms, now_ms)))
+    return [each.override_id for each in lasting]
 
 
 def _tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
