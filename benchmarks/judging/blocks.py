@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.judging import false_alarms, streams
 from benchmarks.judging.table import each
-from upm_cli.core.eb import rows_until
 from upm_cli.core.evidence import EvidencePolicy
+from upm_cli.core.judging.eb import rows_until
 
 SPREADS = (0.03, 0.08, 0.2, 0.4)
 

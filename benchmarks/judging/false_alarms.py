@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.judging import folds, streams
 from benchmarks.judging.table import Row, each
 from upm_cli.core.evidence import EvidencePolicy
-from upm_cli.core.exceedance import exceed_bounds
+from upm_cli.core.judging.exceedance import exceed_bounds
 
 ALPHA, MARGIN = 0.05, 0.01
 N, LENGTH = 2000, 20_000

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from upm_cli.core.betting import bets
 from upm_cli.core.detectors import ESR, BettingE, EmpiricalBernstein, change_bets
-from upm_cli.core.eb import MIXTURE, PSI
-from upm_cli.core.eb_differences import DifferenceBounds
+from upm_cli.core.judging.betting import bets
+from upm_cli.core.judging.eb import MIXTURE, PSI
+from upm_cli.core.judging.eb_differences import DifferenceBounds
 
 Array = np.ndarray
 STEPS, STREAMS = 64, 100  # chunk: small enough for the cache

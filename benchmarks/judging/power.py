@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks.judging import folds, streams
 from benchmarks.judging.table import Row, each
-from upm_cli.core.eb import rows_until
 from upm_cli.core.evidence import EvidencePolicy
+from upm_cli.core.judging.eb import rows_until
 
 ALPHA = 0.05
 EXCESSES = (0.005, 0.01, 0.02, 0.05)

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.judging.table import Row, each
 from upm_cli.core.detectors import ESR, BettingE, EmpiricalBernstein
-from upm_cli.core.eb import predictable_lower
 from upm_cli.core.evidence import Contest, EvidencePolicy
+from upm_cli.core.judging.eb import predictable_lower
 from upm_cli.core.window import Strings
 
 GOLDEN = (0.17484606, 0.23634137, 0.26847499)  # the authors' predictable plug-in bound after 50, 100, 200

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.judging.table import Row
-from upm_cli.core.exposure import Exposure, bucket, exposed
+from upm_cli.core.rollouts.exposure import Exposure, bucket, exposed
 
 ROOT = Path(__file__).resolve().parents[2]
 PERCENTS = (1, 5, 10, 25, 50, 75, 100)
 NAMES = [f"tenant-{i}" for i in range(20_000)]
 ASK = """
 import sys
-from upm_cli.core.exposure import bucket
+from upm_cli.core.rollouts.exposure import bucket
 print(f"{sys.version_info[0]}.{sys.version_info[1]}", [bucket(f"tenant-{i}", "rollout-0001").hex() for i in range(200)])
 """
 

@@ -16,7 +16,7 @@ from benchmarks.judging.shadow_chart import chart
 from benchmarks.judging.shadow_judges import JUDGES, OURS, RIVALS, Judged, judge, shipped_policy
 from benchmarks.judging.shadow_world import HARMFUL, HEALTHY, World
 from benchmarks.judging.table import Row
-from upm_cli.core.evidence_policy import EvidencePolicy
+from upm_cli.core.judging.evidence_policy import EvidencePolicy
 
 KINDS = HEALTHY + HARMFUL
 SEED_RULE, PEEKED = RIVALS[0], RIVALS[3]

@@ -7,9 +7,9 @@ what ships, sketches and all; the rivals look at the same hours.
 import numpy as np
 
 from benchmarks.judging.table import Row, each
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Look, Reference, learn_reference
-from upm_cli.core.multiplicity import benjamini_hochberg, holm
-from upm_cli.core.psi import distances, ks_p_value, psi, psi_p_value
+from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Look, Reference, learn_reference
+from upm_cli.core.features.psi import distances, ks_p_value, psi, psi_p_value
+from upm_cli.core.judging.multiplicity import benjamini_hochberg, holm
 from upm_cli.core.window import Csr, WindowBatch
 
 Array = np.ndarray

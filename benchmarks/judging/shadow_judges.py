@@ -12,12 +12,12 @@ import numpy as np
 
 from benchmarks.judging.shadow_world import NIGHT, TENANTS, Shadow, World
 from upm_cli.config.schema import Settings
-from upm_cli.core.betting import bets
-from upm_cli.core.eb_differences import DifferenceBounds
-from upm_cli.core.evidence_policy import EvidencePolicy
+from upm_cli.core.judging.betting import bets
+from upm_cli.core.judging.eb_differences import DifferenceBounds
+from upm_cli.core.judging.evidence_policy import EvidencePolicy
+from upm_cli.core.judging.restarts import FIRST, log_added
+from upm_cli.core.judging.spending import arrival_shares
 from upm_cli.core.records import Trainer
-from upm_cli.core.restarts import FIRST, log_added
-from upm_cli.core.spending import arrival_shares
 from upm_cli.ops.evidence import Terms
 
 Array = np.ndarray

@@ -9,10 +9,11 @@ import pytest
 
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
-from upm_cli.core import quantile, rollout_check, scores
+from upm_cli.core import quantile, scores
 from upm_cli.core.records import Mode, Snapshot, Trainer
 from upm_cli.core.replay import Released, ReplayBuffer
-from upm_cli.core.rollout_policy import RolloutPolicy
+from upm_cli.core.rollouts import check as rollout_check
+from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.window import WindowBatch
 from upm_cli.ops import known_answers
 from upm_cli.ops.project import init_project

@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upm_cli.core.blocks import Blocks
 from upm_cli.core.detectors import ESR, BettingE, EmpiricalBernstein
-from upm_cli.core.eb_differences import DifferenceBounds
 from upm_cli.core.evidence import Contest, EvidencePolicy
+from upm_cli.core.judging.blocks import Blocks
+from upm_cli.core.judging.eb_differences import DifferenceBounds
 from upm_cli.core.window import Strings
 
 POLICY = EvidencePolicy(margin=0.03, block_size=20, tenant_block_size=20, max_tenants=3, stages=3)

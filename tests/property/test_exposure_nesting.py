@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upm_cli.core.exposure import Exposure, admit, bucket, exposed
+from upm_cli.core.rollouts.exposure import Exposure, admit, bucket, exposed
 
 TENANTS = st.frozensets(st.text(max_size=8), max_size=30)
 PERCENTS = st.lists(st.integers(0, 100), min_size=1, max_size=6).map(sorted)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from upm_cli.core.feature_sketch import MISSING, NEW, Shape, Sketch
-from upm_cli.core.frequent import Frequent
+from upm_cli.core.features.frequent import Frequent
+from upm_cli.core.features.reservoir import Reservoir, priorities
+from upm_cli.core.features.sketch import MISSING, NEW, Shape, Sketch
 from upm_cli.core.hashing import hash_pair
-from upm_cli.core.reservoir import Reservoir, priorities
 from upm_cli.core.window import Csr
 
 Row = list[tuple[int, float]]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.records import Activation, Ring, TenantRule
-from upm_cli.core.rollout_state import Phase, RolloutState
-from upm_cli.core.routing import Lists, lets_in, route_tenant
+from upm_cli.core.rollouts.routing import Lists, lets_in, route_tenant
+from upm_cli.core.rollouts.state import Phase, RolloutState
 
 RAMP = (
     *((Ring.CANARY, percent) for percent in (1, 5, 10, 25)),

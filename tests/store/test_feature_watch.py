@@ -14,8 +14,8 @@ from upm_cli.clock import ManualClock
 from upm_cli.config.schema import EvidenceSettings, PolicySettings, RolloutSettings, Settings
 from upm_cli.core.decision import recompute
 from upm_cli.core.event import EVENTS
-from upm_cli.core.feature_blob import unpack
-from upm_cli.core.feature_drift import OVER, FeatureDrift
+from upm_cli.core.features.blob import unpack
+from upm_cli.core.features.drift import OVER, FeatureDrift
 from upm_cli.core.hashing import hash_name
 from upm_cli.core.records import Activation, DriftStatus, DriftWindow, FeatureWatch, Ring, Trainer
 from upm_cli.core.window import Csr, Strings, WindowBatch

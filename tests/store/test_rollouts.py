@@ -15,7 +15,7 @@ from upm_cli.config.schema import PolicySettings, RolloutSettings, Settings
 from upm_cli.core.decision import recompute
 from upm_cli.core.event import EVENTS
 from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Evidence, Ring, RolloutRow, Trainer
-from upm_cli.core.rollout_decisions import Activate, Hold, Rollback
+from upm_cli.core.rollouts.decisions import Activate, Hold, Rollback
 from upm_cli.errors import IntegrityError, RefusedError
 from upm_cli.ops import overrides, rollout
 from upm_cli.ops import snapshots as snapshot_ops

@@ -6,7 +6,7 @@ from upm_cli.commands._output import Column, Table
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
-    from upm_cli.core.feature_drift import FeaturePolicy
+    from upm_cli.core.features.drift import FeaturePolicy
     from upm_cli.ops.feature_drift import FeatureReport
 
 

@@ -12,7 +12,7 @@ from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from upm_cli.core.readiness import Readiness
+    from upm_cli.core.rollouts.readiness import Readiness
 
 STEPS = ("shadow", "production")
 _SIGN = {"pass": "✓ met", "fail": "✗ not met", "unknown": "… unknown"}
@@ -38,7 +38,7 @@ def readiness(
 
     Example: upm rollout readiness main --require production
     """
-    from upm_cli.core.readiness import LEAVE_SHADOW
+    from upm_cli.core.rollouts.readiness import LEAVE_SHADOW
     from upm_cli.ops import readiness as ops
     from upm_cli.ops.rollout_view import feature_gates
     from upm_cli.store import feature_watches

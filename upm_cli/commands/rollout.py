@@ -283,7 +283,7 @@ def _ask(ctx: Context, trainer: str | None, verb: str, *, confirm: bool = False)
 
 def _moves(planned: "Looked") -> str:
     """Return what a decision changes for tenants, in words; empty: nothing."""
-    from upm_cli.core.rollout_decisions import Activate, Rollback
+    from upm_cli.core.rollouts.decisions import Activate, Rollback
     from upm_cli.ops.rollout_status import told
 
     return "; ".join(told(each) for each in planned.decisions if isinstance(each, Activate | Rollback))

@@ -12,7 +12,7 @@ from upm_cli.commands._output import Column, Table, emit
 from upm_cli.commands._versions import TrainerArg
 
 if TYPE_CHECKING:
-    from upm_cli.core.routing import Routed
+    from upm_cli.core.rollouts.routing import Routed
     from upm_cli.ops.tenants import Known, Ruled
 
 TenantArg = Annotated[str, typer.Argument(metavar="TENANT", help="As in tenant_id of the windows.")]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from upm_cli.config.problems import Place, Problem
 from upm_cli.config.schema import Settings
-from upm_cli.core.false_alarms import FalseAlarmBudget
-from upm_cli.core.rollout_policy import RolloutPolicy
-from upm_cli.core.stage_text import parse_stage
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
+from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.rollouts.stage_text import parse_stage
 
 _LOSSES = {
     "binary": ("auto", "logistic"),

@@ -24,8 +24,8 @@ RECOMPUTE: Final[Mapping[str, tuple[str, str]]] = {
     "snapshot.release": ("upm_cli.core.recorded", "recompute_release"),
     "snapshot.gc": ("upm_cli.core.recorded", "recompute_gc"),
     "drift.quarantine": ("upm_cli.core.drift_decision", "recompute_quarantine"),
-    "evidence.verdict": ("upm_cli.core.evidence_decision", "recompute_verdict"),
-    "evidence.quarantine": ("upm_cli.core.evidence_decision", "recompute_quarantine"),
+    "evidence.verdict": ("upm_cli.core.judging.evidence_decision", "recompute_verdict"),
+    "evidence.quarantine": ("upm_cli.core.judging.evidence_decision", "recompute_quarantine"),
     "drift.extend": ("upm_cli.core.drift_decision", "recompute_extend"),
     "rollout.": ("upm_cli.core.rollout", "recompute"),
 }

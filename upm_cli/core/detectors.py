@@ -16,8 +16,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.betting import BettingE, checked, log_mean_exp
-from upm_cli.core.eb import EmpiricalBernstein
+from upm_cli.core.judging.betting import BettingE, checked, log_mean_exp
+from upm_cli.core.judging.eb import EmpiricalBernstein
 from upm_cli.core.window import F64Array
 
 __all__ = ["ESR", "BettingE", "EmpiricalBernstein", "alarm_level", "change_bets"]

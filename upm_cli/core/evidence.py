@@ -18,14 +18,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.blocks import Blocks
 from upm_cli.core.drift import Verdict
-from upm_cli.core.eb import rows_until
-from upm_cli.core.eb_differences import DifferenceBounds
-from upm_cli.core.evidence_policy import EvidencePolicy
-from upm_cli.core.evidence_tenants import POOLED, Tenants
-from upm_cli.core.findings import Findings, Measure, TenantFinding
-from upm_cli.core.restarts import RestartingBets
+from upm_cli.core.judging.blocks import Blocks
+from upm_cli.core.judging.eb import rows_until
+from upm_cli.core.judging.eb_differences import DifferenceBounds
+from upm_cli.core.judging.evidence_policy import EvidencePolicy
+from upm_cli.core.judging.evidence_tenants import POOLED, Tenants
+from upm_cli.core.judging.findings import Findings, Measure, TenantFinding
+from upm_cli.core.judging.restarts import RestartingBets
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 __all__ = ["POOLED", "Contest", "EvidencePolicy", "Findings", "Measure", "TenantFinding"]

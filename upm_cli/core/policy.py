@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from upm_cli.core.exposure import EVERYONE, tenant_name
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Override, Ring
+from upm_cli.core.rollouts.exposure import EVERYONE, tenant_name
 from upm_cli.errors import RefusedError
 
 HOUR_MS: Final = 3_600_000

@@ -5,7 +5,7 @@ state, what is seen now and the policy, and returns a Step: the state from now o
 caller keeps the state and carries out the decisions in one commit; if only one of the two survives, the next look
 finds out.
 
-What holds at any time (checked exhaustively by `core.rollout_check`):
+What holds at any time (checked exhaustively by `core.rollouts.check`):
 - at most one stage a look, and only on a pass of this stage's evidence that is fresh, with every gate allowing it;
 - a candidate that harmed, or that is quarantined, is never exposed further;
 - nothing moves while paused or after the end, and a person who moves the rings wins;
@@ -17,11 +17,11 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 from upm_cli.core.plain import from_plain, to_plain
-from upm_cli.core.rollout_decisions import Step, decision_json
-from upm_cli.core.rollout_plan import PlannedStage, plan
-from upm_cli.core.rollout_policy import RolloutPolicy
-from upm_cli.core.rollout_state import Observation, Phase, RolloutState, new_rollout
-from upm_cli.core.rollout_verbs import abort, advance, pause, promote, resume, retry, start
+from upm_cli.core.rollouts.decisions import Step, decision_json
+from upm_cli.core.rollouts.plan import PlannedStage, plan
+from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.rollouts.state import Observation, Phase, RolloutState, new_rollout
+from upm_cli.core.rollouts.verbs import abort, advance, pause, promote, resume, retry, start
 from upm_cli.errors import InvalidError, RefusedError
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from upm_cli.core.decision import DecisionRecord
 from upm_cli.core.gates import GATES, Candidate, Gate, GateResult, pass_gates
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import RING_OF_MODE, Activation, Pin, Ring, TenantRule
-from upm_cli.core.saga import Saga
+from upm_cli.core.rollouts.saga import Saga
 from upm_cli.core.versions import resolve_version, snapshot_id
 from upm_cli.errors import IntegrityError, RefusedError, UsageError
 from upm_cli.ops import admission, overrides, record, tell

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upm_cli import actors
-from upm_cli.core import calendar, policy
+from upm_cli.core import policy
 from upm_cli.core.policy import AccessPolicy, active_overrides, role_of
 from upm_cli.core.records import Override
+from upm_cli.core.rollouts import calendar
 from upm_cli.errors import StorageError
 from upm_cli.ids import iso
 from upm_cli.store import freezes, overrides

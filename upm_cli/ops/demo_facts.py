@@ -18,7 +18,7 @@ from upm_cli.core.records import (
     Stream,
     Trainer,
 )
-from upm_cli.core.rollout_state import Phase
+from upm_cli.core.rollouts.state import Phase
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import audit

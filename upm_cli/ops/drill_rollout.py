@@ -9,9 +9,19 @@ from upm_cli import actors
 from upm_cli.clock import ManualClock
 from upm_cli.core.records import Ring
 from upm_cli.core.rollout import plan
-from upm_cli.core.rollout_decisions import Abort, Activate, Decision, Hold, NoteUnknown, Pause, Promote, Rollback, Start
-from upm_cli.core.rollout_policy import HOUR_MS, RolloutPolicy
-from upm_cli.core.rollout_state import Phase, RolloutState
+from upm_cli.core.rollouts.decisions import (
+    Abort,
+    Activate,
+    Decision,
+    Hold,
+    NoteUnknown,
+    Pause,
+    Promote,
+    Rollback,
+    Start,
+)
+from upm_cli.core.rollouts.policy import HOUR_MS, RolloutPolicy
+from upm_cli.core.rollouts.state import Phase, RolloutState
 from upm_cli.errors import UsageError
 from upm_cli.ops import made_up, rollout
 from upm_cli.ops.rollout_policy import policy_of

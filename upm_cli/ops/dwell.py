@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
 from upm_cli.core.records import Dwell
-from upm_cli.core.rollout_clock import elapsed
-from upm_cli.core.rollout_state import Instant
+from upm_cli.core.rollouts.clock import elapsed
+from upm_cli.core.rollouts.state import Instant
 from upm_cli.ops.proof import judged_at_ms
 from upm_cli.store import dwells, evidence
 

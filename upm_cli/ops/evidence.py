@@ -1,7 +1,7 @@
 """The drift monitor's contests: read the log on, score who has to be scored, judge, and write down what was found.
 
-The contests (core/contests.py) are a fold over the log, the comparisons and the recorded decisions; their state is one
-blob, committed with the monitor's position. So a monitor that was killed goes on to the same findings.
+The contests (core/judging/contests.py) are a fold over the log, the comparisons and the recorded decisions; their
+state is one blob, committed with the monitor's position. So a monitor that was killed goes on to the same findings.
 
 Which snapshots a failure casts doubt on, and which not:
 - candidate: the challenger alone. It is frozen, and it alone was scored against the champion.
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from upm_cli.core import matches, paired
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.contests import Contests, Losses
 from upm_cli.core.evidence import EvidencePolicy
-from upm_cli.core.false_alarms import FalseAlarmBudget
-from upm_cli.core.misses import SHARE
+from upm_cli.core.judging import matches, paired
+from upm_cli.core.judging.contests import Contests, Losses
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
+from upm_cli.core.judging.misses import SHARE
+from upm_cli.core.judging.ruling import Rules, Ruling
+from upm_cli.core.judging.trial import Rows
 from upm_cli.core.records import Evidence, Monitor, Snapshot, Trainer
-from upm_cli.core.ruling import Rules, Ruling
 from upm_cli.core.snapshot import SnapshotFormatError
-from upm_cli.core.trial import Rows
 from upm_cli.core.versions import snapshot_id
 from upm_cli.core.window import LabelKind, RowKind, WindowBatch
 from upm_cli.errors import IntegrityError, NotFoundError
@@ -46,9 +46,9 @@ SCALE: Final = 5.0  # the error that counts as a loss of 1, in drift thresholds,
 def current(reader: "Reader", trainer: str) -> dict[str, Evidence]:
     """Return what the contests of a trainer last found, by kind: lineage, candidate.
 
-    `findings` is core/findings.py with what core/ruling.py adds: verdict and reasons with all that bears on them,
-    `gate` (the number a gate goes by), `labels`, `exceedance`, `fresh_first_seq`, `tenant_names`. `windows`,
-    `first_seq` and `last_seq` of the row are those of its stage.
+    `findings` is core/judging/findings.py with what core/judging/ruling.py adds: verdict and reasons with all that
+    bears on them, `gate` (the number a gate goes by), `labels`, `exceedance`, `fresh_first_seq`, `tenant_names`.
+    `windows`, `first_seq` and `last_seq` of the row are those of its stage.
     """
     return evidence.of(reader, trainer)
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from upm_cli.core.false_alarms import FalseAlarmBudget
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Look, Reference, Rows, Span, learn_reference
-from upm_cli.core.feature_sketch import Sketch
-from upm_cli.core.feature_tests import Finding, compare
+from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Look, Reference, Rows, Span, learn_reference
+from upm_cli.core.features.sketch import Sketch
+from upm_cli.core.features.tests import Finding, compare
 from upm_cli.core.hashing import hash_name
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 from upm_cli.core.records import Ring, Trainer
 from upm_cli.store import activations, log, segmentfiles, segments, snapshots, trainers
 from upm_cli.store.session import Store

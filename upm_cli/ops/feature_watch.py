@@ -1,7 +1,7 @@
 """The drift monitor's watch over features: read the log on, and say which of them drift now.
 
 The reference is learned once, and again when another version is live (or the settings are others); every log row after
-it is folded into looks (core/feature_drift.py). Reference and fold are blobs, committed with the position and what the
+it is folded into looks (core/features/drift.py). Reference and fold are blobs, committed with the position and what the
 newest look found, so a monitor that was killed goes on to the same findings. What was folded is committed at once when
 other features drift or the verdict is another one, else once a minute, and at the end.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.feature_blob import pack, unpack
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Look, Reference
+from upm_cli.core.features.blob import pack, unpack
+from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Look, Reference
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import FeatureWatch, Ring, Trainer
 from upm_cli.core.snapshot import SnapshotFormatError, canonical_json

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli import ids
 from upm_cli.clock import Clock
-from upm_cli.core.feature_drift import FeatureDrift, Look
-from upm_cli.core.feature_gate import names
-from upm_cli.core.feature_tests import Finding
+from upm_cli.core.features.drift import FeatureDrift, Look
+from upm_cli.core.features.gate import names
+from upm_cli.core.features.tests import Finding
 from upm_cli.core.records import FeatureWatch, Trainer
 from upm_cli.ops import feature_drift
 from upm_cli.ops.feature_drift import ReferenceRows

@@ -240,7 +240,7 @@ def _every_rollout_state(subject: Subject) -> Check:
 
 def _explored(subject: Subject, *, is_quick: bool) -> Check:
     """Explore what a rollout under these settings can get into, looking for more exposure than was earned."""
-    from upm_cli.core.rollout_check import check
+    from upm_cli.core.rollouts.check import check
     from upm_cli.ops.rollout_policy import policy_of
 
     name = "rollout_machine"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
 from upm_cli.core.records import Ring, Snapshot
-from upm_cli.core.rollout_state import Phase
+from upm_cli.core.rollouts.state import Phase
 from upm_cli.errors import BusyError, IntegrityError, RefusedError
 from upm_cli.ops import rollout, trainers
 from upm_cli.ops.decisions import View

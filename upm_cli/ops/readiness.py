@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
-from upm_cli.core.readiness import Facts, Readiness, ReadinessPolicy
-from upm_cli.core.readiness import assess as assess_facts
 from upm_cli.core.records import DriftStatus, DriftWindow, Incident
+from upm_cli.core.rollouts.readiness import Facts, Readiness, ReadinessPolicy
+from upm_cli.core.rollouts.readiness import assess as assess_facts
 from upm_cli.ops import authority
 from upm_cli.store import drift, dwells, incidents, signoffs, trainers
 

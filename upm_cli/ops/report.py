@@ -8,7 +8,7 @@ from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.drift import DriftPolicy, DriftState
 from upm_cli.core.drift_record import record
 from upm_cli.core.drift_tenants import TenantStats, by_tenant
-from upm_cli.core.feature_drift import FeaturePolicy
+from upm_cli.core.features.drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
 from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, FeatureWatch
 from upm_cli.ids import iso

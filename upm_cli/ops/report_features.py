@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
-from upm_cli.core.feature_drift import Span
-from upm_cli.core.feature_gate import in_words, names
+from upm_cli.core.features.drift import Span
+from upm_cli.core.features.gate import in_words, names
 from upm_cli.core.records import FeatureWatch
 from upm_cli.ids import iso
 from upm_cli.ops.feature_drift import FeatureLine, FeatureReport

@@ -7,10 +7,10 @@ from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.changes import Decision
 from upm_cli.core.records import Ring
-from upm_cli.core.rollout_decisions import Rollback
-from upm_cli.core.rollout_state import RolloutState
+from upm_cli.core.rollouts.decisions import Rollback
+from upm_cli.core.rollouts.state import RolloutState
+from upm_cli.core.rollouts.withdrawal import withdrawal_changes
 from upm_cli.core.versions import snapshot_id
-from upm_cli.core.withdrawal import withdrawal_changes
 from upm_cli.errors import IntegrityError, RefusedError
 from upm_cli.ops.decisions import View, write
 from upm_cli.ops.rollback import rollback

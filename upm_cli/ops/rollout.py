@@ -19,7 +19,7 @@ from upm_cli.core.gates import as_context
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import RolloutRow
 from upm_cli.core.rollout import decide, inputs_json, outcome_json
-from upm_cli.core.rollout_decisions import (
+from upm_cli.core.rollouts.decisions import (
     Abort,
     Activate,
     Decision,
@@ -30,7 +30,7 @@ from upm_cli.core.rollout_decisions import (
     Rollback,
     Step,
 )
-from upm_cli.core.rollout_state import Observation, RolloutState, new_rollout
+from upm_cli.core.rollouts.state import Observation, RolloutState, new_rollout
 from upm_cli.core.versions import resolve_version
 from upm_cli.errors import BusyError, NotFoundError, RefusedError
 from upm_cli.ops import authority, dwell, record

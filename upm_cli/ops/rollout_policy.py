@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from upm_cli.core.feature_gate import GATE
+from upm_cli.core.features.gate import GATE
 from upm_cli.core.records import TenantRule
-from upm_cli.core.rollout_policy import RolloutPolicy
-from upm_cli.core.stage_text import parse_stage
+from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.rollouts.stage_text import parse_stage
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings

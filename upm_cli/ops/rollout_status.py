@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
-from upm_cli.core.exposure import exposed
-from upm_cli.core.feature_gate import GATE
+from upm_cli.core.features.gate import GATE
 from upm_cli.core.gates import GateResult, as_context
 from upm_cli.core.records import RolloutRow
 from upm_cli.core.rollout import advance, plan
-from upm_cli.core.rollout_decisions import Abort, Activate, Decision, Pause, Promote, Retry, Rollback, Start
-from upm_cli.core.rollout_gates import step_gates
-from upm_cli.core.rollout_plan import PlannedStage
-from upm_cli.core.rollout_policy import RolloutPolicy
-from upm_cli.core.rollout_state import Observation, Phase, RolloutState, exposure_of
-from upm_cli.core.rollout_tick import pass_time
+from upm_cli.core.rollouts.decisions import Abort, Activate, Decision, Pause, Promote, Retry, Rollback, Start
+from upm_cli.core.rollouts.exposure import exposed
+from upm_cli.core.rollouts.gates import step_gates
+from upm_cli.core.rollouts.plan import PlannedStage
+from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.rollouts.state import Observation, Phase, RolloutState, exposure_of
+from upm_cli.core.rollouts.tick import pass_time
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import NotFoundError
 from upm_cli.ids import iso

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
-from upm_cli.core.rollout_state import Phase
+from upm_cli.core.rollouts.state import Phase
 from upm_cli.ops import authority
 from upm_cli.ops.rollout import Looked, tick
 from upm_cli.ops.rollout_status import told

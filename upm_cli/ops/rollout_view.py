@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
 from upm_cli.core.drift import Verdict
-from upm_cli.core.feature_gate import feature_drift_gate
+from upm_cli.core.features.gate import feature_drift_gate
 from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate
 from upm_cli.core.policy import ring_gate
-from upm_cli.core.readiness import readiness_gate
 from upm_cli.core.records import Evidence, FeatureWatch, Ring, RolloutRow, TenantRule
 from upm_cli.core.rollout import state_from_json
-from upm_cli.core.rollout_policy import RolloutPolicy
-from upm_cli.core.rollout_state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
+from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.rollouts.readiness import readiness_gate
+from upm_cli.core.rollouts.state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import authority, proof, readiness

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from upm_cli.core.judging.paired import of_predictions
 from upm_cli.core.learning.labels import LabelCodec, LabelReason
-from upm_cli.core.paired import of_predictions
 from upm_cli.core.predict import Model, open_model
 from upm_cli.core.records import Snapshot
 from upm_cli.core.snapshot import SnapshotFormatError

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
-from upm_cli.core.readiness import SIGNED_OFF
 from upm_cli.core.records import Signoff
+from upm_cli.core.rollouts.readiness import SIGNED_OFF
 from upm_cli.errors import UsageError
 from upm_cli.ops import authority
 from upm_cli.store import signoffs, trainers

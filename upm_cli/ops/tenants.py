@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
-from upm_cli.core.exposure import tenant_name
 from upm_cli.core.records import TenantRule
 from upm_cli.core.rollout import state_from_json
-from upm_cli.core.rollout_state import RolloutState
-from upm_cli.core.routing import Lists, Routed, lets_in, route_tenant
+from upm_cli.core.rollouts.exposure import tenant_name
+from upm_cli.core.rollouts.routing import Lists, Routed, lets_in, route_tenant
+from upm_cli.core.rollouts.state import RolloutState
 from upm_cli.core.versions import Live
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ops import authority

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from upm_cli.core.betting import BETS, Bets, BettingE, bets, log_mean_exp
+from upm_cli.core.judging.betting import BETS, Bets, BettingE, bets, log_mean_exp
 
 
 def wealth_by_hand(y: list[float], m: float) -> list[float]:

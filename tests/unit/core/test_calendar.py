@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from upm_cli.core.calendar import frozen, frozen_until, parse_window
+from upm_cli.core.rollouts.calendar import frozen, frozen_until, parse_window
 
 
 def ms(text: str) -> int:

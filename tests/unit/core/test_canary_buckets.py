@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from upm_cli.core.exposure import bucket
+from upm_cli.core.rollouts.exposure import bucket
 
 NAMES = [f"tenant-{i}" for i in range(5000)]
 
@@ -30,7 +30,7 @@ def test_a_tenants_places_in_two_rollouts_have_nothing_to_do_with_each_other() -
 
 @pytest.mark.parametrize("seed", ["0", "4242"])
 def test_places_do_not_depend_on_the_process(seed: str) -> None:
-    ask = "from upm_cli.core.exposure import bucket; print([bucket(f't{i}', 'r').hex() for i in range(100)])"
+    ask = "from upm_cli.core.rollouts.exposure import bucket; print([bucket(f't{i}', 'r').hex() for i in range(100)])"
     environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", ask], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([bucket(f"t{i}", "r").hex() for i in range(100)])

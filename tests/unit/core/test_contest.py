@@ -9,7 +9,7 @@ import pytest
 
 from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import POOLED, Contest, EvidencePolicy, Findings
-from upm_cli.core.spending import arrival_shares
+from upm_cli.core.judging.spending import arrival_shares
 from upm_cli.core.window import F64Array, Strings
 
 QUICK = EvidencePolicy(

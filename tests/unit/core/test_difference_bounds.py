@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from upm_cli.core.eb import EmpiricalBernstein
-from upm_cli.core.eb_differences import DifferenceBounds
+from upm_cli.core.judging.eb import EmpiricalBernstein
+from upm_cli.core.judging.eb_differences import DifferenceBounds
 
 GRID = [0.003 * 300 ** (k / 23) for k in range(24)]
 

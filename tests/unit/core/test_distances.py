@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from upm_cli.core.multiplicity import benjamini_hochberg, holm
-from upm_cli.core.psi import chi_square_tail, distances, ks_p_value, pooled, psi, psi_p_value, spread
+from upm_cli.core.features.psi import chi_square_tail, distances, ks_p_value, pooled, psi, psi_p_value, spread
+from upm_cli.core.judging.multiplicity import benjamini_hochberg, holm
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 7, 10, 11, 25, 60])

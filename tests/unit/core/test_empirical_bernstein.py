@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from upm_cli.core.eb import EmpiricalBernstein, log_mixture, predictable_lower, rows_until
+from upm_cli.core.judging.eb import EmpiricalBernstein, log_mixture, predictable_lower, rows_until
 
 GRID = [0.003 * 300 ** (k / 23) for k in range(24)]
 GOLDEN_STREAM = ((np.arange(1, 201) * 0.6180339887498949) % 1) ** 2

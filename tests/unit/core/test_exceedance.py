@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from upm_cli.core.exceedance import ExceedVerdict, exceed_bounds, incomplete_beta, judge_exceedance
+from upm_cli.core.judging.exceedance import ExceedVerdict, exceed_bounds, incomplete_beta, judge_exceedance
 from upm_cli.core.quantile import p95
 
 

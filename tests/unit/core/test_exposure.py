@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from upm_cli.core.exposure import Exposure, admit, bucket, exposed, route
 from upm_cli.core.records import Ring
+from upm_cli.core.rollouts.exposure import Exposure, admit, bucket, exposed, route
 
 TENANTS = frozenset(f"tenant-{i}" for i in range(200))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from upm_cli.core.false_alarms import FalseAlarmBudget
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 
 HOUR, DAY = 3_600_000, 86_400_000
 

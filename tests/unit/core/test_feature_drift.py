@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.detectors import ESR
-from upm_cli.core.false_alarms import FalseAlarmBudget
-from upm_cli.core.feature_alarms import FeatureAlarms
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Look, Reference, learn_reference
-from upm_cli.core.feature_tests import Finding, Limits, compare
+from upm_cli.core.features.alarms import FeatureAlarms
+from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Look, Reference, learn_reference
+from upm_cli.core.features.tests import Finding, Limits, compare
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 from upm_cli.core.window import Csr, RowKind, WindowBatch
 
 HOUR = 3_600_000

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from upm_cli.core.feature_blob import pack, unpack
-from upm_cli.core.feature_drift import FeatureDrift, FeaturePolicy, Reference, learn_reference
-from upm_cli.core.feature_gate import feature_drift_gate
+from upm_cli.core.features.blob import pack, unpack
+from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Reference, learn_reference
+from upm_cli.core.features.gate import feature_drift_gate
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import FeatureWatch
 from upm_cli.core.snapshot import SnapshotFormatError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from upm_cli.core.matches import Match, Wanted, wanted
+from upm_cli.core.judging.matches import Match, Wanted, wanted
 from upm_cli.core.records import Activation, Mode, Ring, RolloutRow, Snapshot, Trainer
 
 

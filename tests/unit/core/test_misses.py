@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.false_alarms import FalseAlarmBudget
-from upm_cli.core.misses import BLOCK, Misses
+from upm_cli.core.judging.false_alarms import FalseAlarmBudget
+from upm_cli.core.judging.misses import BLOCK, Misses
 from upm_cli.core.window import Strings
 
 BUDGET = FalseAlarmBudget.parse("1 per 90d")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.paired import bad_miss, of_comparisons, of_predictions
+from upm_cli.core.judging.paired import bad_miss, of_comparisons, of_predictions
 from upm_cli.core.window import Strings
 
 NAN = np.float32(np.nan)

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from upm_cli.core.drift import Verdict
-from upm_cli.core.readiness import HOUR_MS, Facts, Readiness, ReadinessPolicy, assess, readiness_gate
 from upm_cli.core.records import Signoff
+from upm_cli.core.rollouts.readiness import HOUR_MS, Facts, Readiness, ReadinessPolicy, assess, readiness_gate
 
 NOW = 1000 * HOUR_MS
 SIGNED = {

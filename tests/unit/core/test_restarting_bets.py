@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upm_cli.core.betting import Bets, bets
-from upm_cli.core.restarts import RestartingBets, log_added
+from upm_cli.core.judging.betting import Bets, bets
+from upm_cli.core.judging.restarts import RestartingBets, log_added
 
 
 def test_what_is_kept_back_is_one_half() -> None:

@@ -9,11 +9,11 @@ import pytest
 from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.rollout import VERBS, advance
-from upm_cli.core.rollout_check import check
-from upm_cli.core.rollout_clock import elapsed
-from upm_cli.core.rollout_decisions import Activate, Rollback, Step
-from upm_cli.core.rollout_policy import RolloutPolicy, ramp
-from upm_cli.core.rollout_state import Observation, Phase, RolloutState
+from upm_cli.core.rollouts.check import check
+from upm_cli.core.rollouts.clock import elapsed
+from upm_cli.core.rollouts.decisions import Activate, Rollback, Step
+from upm_cli.core.rollouts.policy import RolloutPolicy, ramp
+from upm_cli.core.rollouts.state import Observation, Phase, RolloutState
 
 SHORT = RolloutPolicy(stages=ramp(canary=(5,), full=(100,)), min_tenants=2)
 Advance = Callable[[RolloutState, Observation, RolloutPolicy], Step]

@@ -23,11 +23,11 @@ from upm_cli.core.rollout import (
     state_from_json,
     state_json,
 )
-from upm_cli.core.rollout_clock import elapsed
-from upm_cli.core.rollout_decisions import Hold
-from upm_cli.core.rollout_gates import evidence_gate, rings_gate, snapshot_gate, step_gates
-from upm_cli.core.rollout_policy import DAY_MS, HOUR_MS, RolloutPolicy, Stage, ramp
-from upm_cli.core.rollout_state import (
+from upm_cli.core.rollouts.clock import elapsed
+from upm_cli.core.rollouts.decisions import Hold
+from upm_cli.core.rollouts.gates import evidence_gate, rings_gate, snapshot_gate, step_gates
+from upm_cli.core.rollouts.policy import DAY_MS, HOUR_MS, RolloutPolicy, Stage, ramp
+from upm_cli.core.rollouts.state import (
     ContestKind,
     EvidenceView,
     Instant,

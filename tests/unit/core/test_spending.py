@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from upm_cli.core.spending import arrival_shares, candidate_alpha, e_bh, stage_alpha
+from upm_cli.core.judging.spending import arrival_shares, candidate_alpha, e_bh, stage_alpha
 
 
 def test_candidates_without_promotions_spend_alpha_and_no_more() -> None:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upm_cli.core.records import Ring
-from upm_cli.core.rollout_policy import Stage
-from upm_cli.core.stage_text import parse_stage, stage_text
+from upm_cli.core.rollouts.policy import Stage
+from upm_cli.core.rollouts.stage_text import parse_stage, stage_text
 
 STAGES = st.builds(
     Stage,

@@ -8,10 +8,10 @@ import pytest
 
 from upm_cli.core.drift import DriftPolicy
 from upm_cli.core.evidence import EvidencePolicy
-from upm_cli.core.matches import Match
+from upm_cli.core.judging.matches import Match
+from upm_cli.core.judging.ruling import Rules, headline, rule
+from upm_cli.core.judging.trial import Rows, Trial
 from upm_cli.core.records import Evidence
-from upm_cli.core.ruling import Rules, headline, rule
-from upm_cli.core.trial import Rows, Trial
 from upm_cli.core.window import Strings
 from upm_cli.ops import report_contests
 from upm_cli.ops.evidence_record import name_of

@@ -1,0 +1,1 @@
+"""Feature drift: are the features still like those that were learned from?"""
