@@ -15,6 +15,9 @@ _SHOWN = (
     "snapshot_manager.retention_days",
     "drift_monitor.drift_threshold",
     "drift_monitor.sample_size",
+    "rollout.automatic",
+    "rollout.on_harm",
+    "rollout.on_quarantine",
 )
 _HEAD = """\
 # upm project. What is in force, and from where: upm config show --origin
@@ -27,6 +30,12 @@ supervisor:
       mode: shadow            # shadow (learns, nobody sees it) | canary | active
       sources: []             # files, folders or globs, as in [inbox/*.jsonl]; or upm train --source FILE
 """
+_POLICY = """
+policy:
+  min_shadow_hours: 336                # Hours in shadow before a trainer may become active.
+  canary_tenants: []                   # Tenants that may be part of a canary; ['*'] is all of them. None: no canary.
+  actors: {}                           # Role of each user, as in {alice: admin, bob: operator}; none: you are admin.
+"""
 
 
 def render_template() -> str:
@@ -38,7 +47,7 @@ def render_template() -> str:
             text += f"\n{name}:\n"
             section = name
         text += f"{f'  {key}: {_value(SPECS[path])}':<38} # {SPECS[path].doc}\n"
-    return text + _TRAINERS
+    return text + _POLICY + _TRAINERS
 
 
 def _value(spec: Spec) -> str:
