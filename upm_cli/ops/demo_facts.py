@@ -175,8 +175,8 @@ def _gates_held(state: State) -> Finding:
 def _exceptions_end(state: State) -> Finding:
     given = [(each.gate, each.reason, each.expires_at_ms - each.at_ms) for each in state.overrides]
     gates = [gate for gate, _, _ in given]
-    fine = gates == ["policy", "evidence"] and all(reason and ms == HOUR_MS for _, reason, ms in given)
-    return fine, f"{' and '.join(gates) or 'none'}, each with its reason and for an hour"
+    fine = gates == ["policy", "evidence"] and all(reason and ms < HOUR_MS for _, reason, ms in given)
+    return fine, f"{' and '.join(gates) or 'none'}, each with its reason and for an hour; the rollback ended them"
 
 
 def _moves(state: State) -> Finding:

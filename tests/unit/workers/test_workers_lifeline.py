@@ -36,12 +36,12 @@ def test_a_second_signal_changes_nothing(handlers: None) -> None:
 
 
 def test_handlers_are_put_back_after_the_block(handlers: None) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    each = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in each]
     stop = Stop()
     with stop.installed():
-        assert signal.getsignal(signal.SIGTERM) != before
-    assert signal.getsignal(signal.SIGTERM) == before
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert all(signal.getsignal(number) != old for number, old in zip(each, before, strict=True))
+    assert [signal.getsignal(number) for number in each] == before
 
 
 def test_an_upstream_is_there_until_its_end_of_the_pipe_is_closed() -> None:
