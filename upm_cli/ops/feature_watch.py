@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEEP_S: Final = 60.0  # what was folded is kept at least this often
 MOST: Final = 1000  # features; with more the state would be too large
-VALUES: Final = 1 << 16  # values kept of all features of a look together: 768 KiB
+VALUES: Final = 60_000  # values kept of all features of a look together: 720 kB
 FIRST_ROWS: Final = 1000  # of the reference while nothing is live and the log is short
 
 
