@@ -102,7 +102,7 @@ cuts_ = st.lists(st.integers(1, 150), max_size=5)
 horizons = st.sampled_from([0, 1, H, 3 * H])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=logs(), cuts=cuts_, horizon=horizons)
 def test_however_the_log_is_cut_and_saved_the_state_is_the_same_to_the_byte(
     rows: list[Row], cuts: list[int], horizon: int
@@ -115,7 +115,7 @@ def test_however_the_log_is_cut_and_saved_the_state_is_the_same_to_the_byte(
     assert whole.lineage.has_failed is (whole.rulings(rules)["lineage"].verdict is Verdict.FAIL)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=logs(), horizon=horizons)
 def test_windows_are_judged_and_counted_once_they_are_old_enough(rows: list[Row], horizon: int) -> None:
     state = run(rows, [], Rules(label_horizon_ms=horizon))
@@ -140,7 +140,7 @@ def test_windows_are_judged_and_counted_once_they_are_old_enough(rows: list[Row]
     assert state.lineage.waiting == sum(row.label for row in rows) - len(judged)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=logs())
 def test_tenants_are_counted_with_their_first_row(rows: list[Row]) -> None:
     state = run(rows, [40], Rules())

@@ -255,7 +255,7 @@ def oracle_of(policy: ReplayPolicy, rows: list[Arrival], *, drain: bool) -> Outc
     return oracle.outcome()
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 @given(st.data(), POLICIES, st.booleans(), st.booleans())
 def test_any_cut_into_batches_does_what_single_arrivals_do(
     data: st.DataObject, policy: ReplayPolicy, drain: bool, with_labels: bool
@@ -269,7 +269,7 @@ def test_any_cut_into_batches_does_what_single_arrivals_do(
     assert recorder.out == oracle_of(policy, rows, drain=drain)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.data(), POLICIES, st.booleans())
 def test_a_buffer_saved_and_restored_anywhere_goes_on_as_if_nothing_had_been(
     data: st.DataObject, policy: ReplayPolicy, with_labels: bool
@@ -283,7 +283,7 @@ def test_a_buffer_saved_and_restored_anywhere_goes_on_as_if_nothing_had_been(
     assert recorder.out == oracle_of(policy, rows, drain=True)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data(), POLICIES)
 def test_every_window_ends_in_exactly_one_place(data: st.DataObject, policy: ReplayPolicy) -> None:
     rows = data.draw(arrivals(with_labels=True))
@@ -301,7 +301,7 @@ def test_every_window_ends_in_exactly_one_place(data: st.DataObject, policy: Rep
     assert sorted(places + rest.batch.window_id.to_list()) == sorted(r.window_id for r in rows if not r.is_label)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data(), st.integers(1, 50))
 def test_any_order_within_the_release_delay_gives_the_identical_log(data: st.DataObject, delay: int) -> None:
     steps = data.draw(st.lists(st.integers(0, 20), min_size=1, max_size=40))
