@@ -17,13 +17,12 @@ def psi(reference: I64Array, current: I64Array) -> float:
     sum of (c - r) * ln(c / r) over the shares r, c of the bins that either has; 0.5 is added to each count.
     0 when either is empty.
     """
-    n, m = int(reference.sum()), int(current.sum())
-    if not (n and m):
+    used = (reference + current) > 0
+    a, b = reference[used] + _SMOOTHING, current[used] + _SMOOTHING
+    if not (reference.any() and current.any()):
         return 0.0
-    used = [pair for pair in zip(reference.tolist(), current.tolist(), strict=True) if sum(pair) > 0]
-    more = _SMOOTHING * len(used)
-    shares = [((before + _SMOOTHING) / (n + more), (after + _SMOOTHING) / (m + more)) for before, after in used]
-    return math.fsum((c - r) * math.log(c / r) for r, c in shares)
+    a, b = a / a.sum(), b / b.sum()
+    return float(((b - a) * np.log(b / a)).sum())
 
 
 def psi_p_value(reference: I64Array, current: I64Array) -> float:
