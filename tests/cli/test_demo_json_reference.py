@@ -16,7 +16,7 @@ COMMANDS = {
     "`upm status`": ["status"],
     "`upm snapshot list`, `show`, `create`": ["snapshot", "list"],
     "`upm snapshot verify`": ["snapshot", "verify", "--all"],
-    "`upm activate`": ["activate", "triage", "1", "--to-stage", "global", "--dry-run"],
+    "`upm activate`": ["activate", "triage", "1", "--to-stage", "shadow", "--dry-run"],
     "`upm drill rollback`": ["drill", "rollback"],
     "`upm drill rollout`": ["drill", "rollout"],
     "`upm rollout start`": ["rollout", "start"],
