@@ -23,7 +23,8 @@ from typing import Self
 import numpy as np
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.quantile import p95, wilson
+from upm_cli.core.judging.exceedance import ExceedVerdict, judge_exceedance
+from upm_cli.core.quantile import p95
 from upm_cli.core.window import F32Array, I64Array
 
 BLOCK = 20  # comparisons of class labels that are scored together; a Brier score of one says little
@@ -79,8 +80,9 @@ class Stats:
     p95: float | None = None
     max: float | None = None
     exceed: float | None = None  # share of scores that reach the threshold
-    exceed_low: float = 0.0  # its 95 % Wilson interval
+    exceed_low: float = 0.0  # its exact 95 % interval (Clopper & Pearson)
     exceed_high: float = 1.0
+    exceed_says: str = ExceedVerdict.INSUFFICIENT.value  # ok | breach | breach_unsure | insufficient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +202,10 @@ class DriftState:
 
 def _judge(window: _Open, policy: DriftPolicy) -> JudgedWindow:
     window.seed, window.regret = [np.concatenate(window.seed)], [np.concatenate(window.regret)]
-    seed = seed_stats(window.seed[0], policy.drift_threshold)
-    regret = regret_stats(window.regret[0], policy.drift_threshold) if window.usable_regret else None
+    seed = seed_stats(window.seed[0], policy.drift_threshold, policy.sample_size)
+    regret = None
+    if window.usable_regret:
+        regret = regret_stats(window.regret[0], policy.drift_threshold, policy.sample_size)
     rule = Rule.REGRET if regret and policy.score == "auto" else Rule.SEED
     return JudgedWindow(
         start_ms=window.start * policy.window_duration_ms,
@@ -224,13 +228,13 @@ def judge(stats: Stats, policy: DriftPolicy) -> Verdict:
     return Verdict.FAIL if np.float32(stats.p95) >= np.float32(policy.drift_threshold) else Verdict.PASS
 
 
-def seed_stats(scores: F32Array, threshold: float) -> Stats:
+def seed_stats(scores: F32Array, threshold: float, sample_size: int = 1000) -> Stats:
     """Sum up seed scores, (n,) float32 with NaN where there is none."""
     usable = scores[np.isfinite(scores)]
-    return _stats(usable, usable.size, scores.size - usable.size, threshold)
+    return _stats(usable, usable.size, scores.size - usable.size, threshold, sample_size)
 
 
-def regret_stats(excess: F32Array, threshold: float, block: int = BLOCK) -> Stats:
+def regret_stats(excess: F32Array, threshold: float, sample_size: int = 1000, *, block: int = BLOCK) -> Stats:
     """Sum up class predictions by regret: max(0, mean of (model's Brier - base rate's Brier)) over blocks.
 
     `excess` (n,) float32, that difference for each comparison, NaN where there is none. Blocks are `block` usable
@@ -244,14 +248,14 @@ def regret_stats(excess: F32Array, threshold: float, block: int = BLOCK) -> Stat
         scores = np.maximum(np.add.reduceat(usable, starts) / sizes, 0.0).astype(np.float32)
     else:
         scores = usable.astype(np.float32)
-    return _stats(scores, usable.size, excess.size - usable.size, threshold)
+    return _stats(scores, usable.size, excess.size - usable.size, threshold, sample_size)
 
 
-def _stats(scores: F32Array, n: int, dropped: int, threshold: float) -> Stats:
+def _stats(scores: F32Array, n: int, dropped: int, threshold: float, sample_size: int) -> Stats:
     if not scores.size:
         return Stats(n=n, scores=0, dropped=dropped)
     hits = int((scores >= np.float32(threshold)).sum())
-    low, high = wilson(hits, scores.size)
+    sure = judge_exceedance(hits, scores.size, is_enough=n >= sample_size)
     return Stats(
         n=n,
         scores=scores.size,
@@ -260,8 +264,9 @@ def _stats(scores: F32Array, n: int, dropped: int, threshold: float) -> Stats:
         p95=shortest(p95(scores)),
         max=shortest(float(scores.max())),
         exceed=hits / scores.size,
-        exceed_low=low,
-        exceed_high=high,
+        exceed_low=sure.low,
+        exceed_high=sure.high,
+        exceed_says=sure.verdict.value,
     )
 
 

@@ -41,6 +41,8 @@ def by_tenant(tables: Iterable[Comparisons], policy: DriftPolicy) -> tuple[Tenan
 
 def _one(tenant: str, scores: np.ndarray, excess: np.ndarray, policy: DriftPolicy) -> TenantStats:
     by_regret = policy.score == "auto" and bool(np.isfinite(excess).any())
-    stats = (regret_stats if by_regret else seed_stats)(excess if by_regret else scores, policy.drift_threshold)
+    stats = (regret_stats if by_regret else seed_stats)(
+        excess if by_regret else scores, policy.drift_threshold, policy.sample_size
+    )
     rule = Rule.REGRET if by_regret else Rule.SEED
     return TenantStats(tenant=tenant, rule=rule, stats=stats, verdict=judge(stats, policy))

@@ -1,12 +1,9 @@
-"""Order statistics of a finished sample: the P95 that drift is judged by, and the interval of a share."""
+"""Order statistics of a finished sample: the P95 that drift is judged by."""
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 
 
 def p95_rank(n: int) -> int:
@@ -26,13 +23,3 @@ def p95(values: npt.NDArray[Any]) -> float:
     """
     rank = p95_rank(values.size)
     return float(np.partition(values, rank)[rank])
-
-
-def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Return the Wilson score interval of the share `hits / n` (Wilson 1927); (0, 1) when n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share, spread = hits / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)

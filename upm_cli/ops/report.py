@@ -1,7 +1,7 @@
 """The drift report: the windows of a trainer and what they add up to, from the state or anew from the comparisons."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from upm_cli.core.comparisons import Comparisons
@@ -222,13 +222,14 @@ def _tenant(each: TenantStats) -> dict[str, Any]:
         "max": each.stats.max,
         "verdict": each.verdict.value,
         "rule": each.rule.value,
-        "exceed": {"share": each.stats.exceed, "low": each.stats.exceed_low, "high": each.stats.exceed_high},
+        "exceed": _exceed(asdict(each.stats)),
         "dropped": each.stats.dropped,
     }
 
 
 def _exceed(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {"share": numbers["exceed"], "low": numbers["exceed_low"], "high": numbers["exceed_high"]}
+    low, high = numbers["exceed_low"], numbers["exceed_high"]
+    return {"share": numbers["exceed"], "low": low, "high": high, "says": numbers.get("exceed_says")}
 
 
 def evidence(report: Report) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _page(report: Report) -> Iterator[str]:
         yield from report_features.html(report.features)
     yield "<footer>Times are event time, UTC. Unknown: too few samples, which is no pass. Near: passed, but can't be"
     yield "told from a fail. Resolved: failed and was dealt with. “≥ limit” is the share of scores that reach it,"
-    yield "with its 95 % Wilson interval.</footer>"
+    yield "with its exact 95 % interval.</footer>"
     yield "</main></body></html>"
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from upm_cli.core.drift import DriftPolicy, Stats, Verdict, judge, regret_stats, seed_stats, shortest
-from upm_cli.core.quantile import p95, p95_rank, wilson
+from upm_cli.core.quantile import p95, p95_rank
 from upm_cli.core.scores import class_scores, numeric_scores, seed_score, structured_scores
 
 NAN = float("nan")
@@ -94,13 +94,19 @@ def test_p95_does_not_touch_its_input_and_refuses_an_empty_one() -> None:
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (1, 10), (50, 1000), (10, 10), (0, 1), (777, 1554)])
-def test_the_wilson_interval_is_scipys(hits: int, n: int) -> None:
-    theirs = scipy_stats.binomtest(hits, n).proportion_ci(method="wilson")
-    assert wilson(hits, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+def test_the_share_of_scores_at_the_limit_has_scipys_exact_interval(hits: int, n: int) -> None:
+    found = seed_stats(np.repeat(np.array([0.3, 0.1], np.float32), [hits, n - hits]), 0.2, n)
+    theirs = scipy_stats.binomtest(hits, n).proportion_ci(method="exact")
+    assert (found.exceed_low, found.exceed_high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
-def test_no_trials_say_nothing_about_a_share() -> None:
-    assert wilson(0, 0) == (0.0, 1.0)
+@pytest.mark.parametrize(
+    ("hits", "sample_size", "says"),
+    [(20, 1000, "ok"), (52, 1000, "breach_unsure"), (90, 1000, "breach"), (90, 1001, "insufficient")],
+)
+def test_how_sure_a_window_is_of_the_limit_is_said_beside_its_verdict(hits: int, sample_size: int, says: str) -> None:
+    found = seed_stats(np.repeat(np.array([0.3, 0.1], np.float32), [hits, 1000 - hits]), 0.2, sample_size)
+    assert found.exceed_says == says
 
 
 def test_scores_that_are_not_finite_are_dropped_and_counted() -> None:

@@ -36,10 +36,13 @@ class Exceedance:
     high: float
 
 
-def judge_exceedance(hits: int, n: int, *, min_samples: int = 1000, alpha: float = 0.01) -> Exceedance:
-    """Judge `hits` of `n` scores at or over the threshold by the seed's rule, and say how sure that is."""
+def judge_exceedance(hits: int, n: int, *, is_enough: bool, alpha: float = 0.025) -> Exceedance:
+    """Judge `hits` of `n` scores at or over the threshold by the seed's rule, and say how sure that is.
+
+    `is_enough`: there are as many samples as a verdict needs. With both bounds at 0.025 the interval has 95 %.
+    """
     low, high = exceed_bounds(hits, n, alpha)
-    if n < max(1, min_samples):
+    if n < 1 or not is_enough:
         verdict = ExceedVerdict.INSUFFICIENT
     elif hits < n - p95_rank(n):
         verdict = ExceedVerdict.OK
