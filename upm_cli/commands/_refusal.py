@@ -7,7 +7,7 @@ from typing import Any, Final
 from upm_cli.commands._context import Context
 from upm_cli.errors import RefusedError
 
-_WORDS: Final = ("gate", "allowed", "detail", "satisfy", "numbers")
+_WORDS: Final = ("gate", "allowed", "detail", "satisfy")
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _lines(gates: Any, override: str) -> Iterator[str]:
 
 def numbers(gate: Mapping[str, Any]) -> str:
     """Return the numbers a gate went by, in brackets; empty where it has none."""
-    found = {**{key: value for key, value in gate.items() if key not in _WORDS}, **gate.get("numbers", {})}
+    found = {key: value for key, value in gate.items() if key not in _WORDS}
     told = [
         f"{key} {_value(value)}" for key, value in found.items() if not (value is None or isinstance(value, Mapping))
     ]
@@ -54,9 +54,6 @@ def _value(value: Any) -> str:
 
 
 def _can_be_excepted(gate: Mapping[str, Any]) -> bool:
-    from upm_cli.core import gates, policy
+    from upm_cli.core.gates import may_be_excepted
 
-    verdict = gate.get("verdict") or gate.get("numbers", {}).get("verdict")
-    is_harm = gate["gate"] == "evidence" and verdict == "fail"
-    is_role = False in (gate.get("may"), gate.get("numbers", {}).get("may"))
-    return gate["gate"] in (*gates.OVERRIDABLE, *policy.OVERRIDABLE) and not (is_harm or is_role)
+    return may_be_excepted(gate["gate"], gate)

@@ -78,7 +78,7 @@ def check(
         Column("gate", "GATE"),
         Column("says", "SAYS", show=_SIGN.__getitem__),
         Column("detail", "WHY"),
-        Column("numbers", "NUMBERS", show=lambda found: numbers({"numbers": found}).strip(" ()")),
+        Column("numbers", "NUMBERS", show=lambda found: numbers(found).strip(" ()")),
         Column("satisfy", "WOULD SATISFY IT"),
     ]
     emit(ctx, payload, Table(key="gates", columns=columns))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from upm_cli.core import gates, policy
+from upm_cli.core.gates import OVERRIDABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Guide:
     @property
     def is_overridable(self) -> bool:
         """Whether an admin may except it for a while."""
-        return self.gate in gates.OVERRIDABLE or self.gate in policy.OVERRIDABLE
+        return self.gate in OVERRIDABLE
 
 
 GUIDES: Final = (

@@ -13,7 +13,8 @@ from upm_cli.core.records import Ring
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import RefusedError
 
-OVERRIDABLE: Final = ("evidence", "freeze", "policy", "shadow", "tenants")  # by an admin, with reason and expiry
+# By an admin, with a reason and an end.
+OVERRIDABLE: Final = ("evidence", "feature_drift", "freeze", "policy", "readiness", "shadow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +162,21 @@ GATES: Final[tuple[Gate, ...]] = (quarantine_gate, lineage_gate, feature_gate, f
 def ask(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult, ...]:
     """Return what every gate says, those asked elsewhere too, with overrides in force applied."""
     results = [*(gate(candidate) for gate in gates), *candidate.others]
-    return tuple(_overridden(result, candidate.overridden) for result in results)
+    return tuple(excepted(result, candidate.overridden) for result in results)
 
 
-def _overridden(result: GateResult, overridden: frozenset[str]) -> GateResult:
-    """Return `result`, allowed where an override is in force. Proven harm is never overridden."""
-    is_harm = result.gate == "evidence" and result.numbers.get("verdict") == "fail"
-    is_role = result.numbers.get("may") is False  # no override gives anybody a right that their role has not
-    if result.allowed or is_harm or is_role or result.gate not in OVERRIDABLE or result.gate not in overridden:
+def may_be_excepted(gate: str, numbers: Mapping[str, Any]) -> bool:
+    """Say whether an override can open a gate that said no with these numbers.
+
+    Harm that was shown is never excepted, and no override gives anybody a right that their role has not.
+    """
+    is_harm = gate == "evidence" and numbers.get("verdict") == "fail"
+    return gate in OVERRIDABLE and not is_harm and numbers.get("may") is not False
+
+
+def excepted(result: GateResult, overridden: frozenset[str]) -> GateResult:
+    """Return `result`, allowed where an override of its gate is in force and counts."""
+    if result.allowed or result.gate not in overridden or not may_be_excepted(result.gate, result.numbers):
         return result
     numbers = {**result.numbers, "overridden": True}
     return replace(result, allowed=True, detail=f"overridden: {result.detail}", satisfy="", numbers=numbers)
@@ -177,16 +185,21 @@ def _overridden(result: GateResult, overridden: frozenset[str]) -> GateResult:
 def pass_gates(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult, ...]:
     """Return what every gate said; raises RefusedError naming the first that says no and what would satisfy it."""
     results = ask(candidate, gates)
-    refused = [result for result in results if not result.allowed]
-    if refused:
-        others = f" (and {', '.join(result.gate for result in refused[1:])})" if len(refused) > 1 else ""
-        raise RefusedError(
-            f"gate {refused[0].gate}: {refused[0].detail}{others}",
-            hint=refused[0].satisfy,
-            code="UPM-E051",
-            context={"gate": refused[0].gate, "gates": [as_context(result) for result in results]},
-        )
+    if not all(result.allowed for result in results):
+        raise refusal(results)
     return results
+
+
+def refusal(results: Sequence[GateResult]) -> RefusedError:
+    """Return the error that names the first of `results` that says no, and tells what each of them said."""
+    first, *rest = [result for result in results if not result.allowed]
+    others = f" (and {', '.join(result.gate for result in rest)})" if rest else ""
+    return RefusedError(
+        f"gate {first.gate}: {first.detail}{others}",
+        hint=first.satisfy,
+        code="UPM-E051",
+        context={"gate": first.gate, "gates": [as_context(result) for result in results]},
+    )
 
 
 def as_context(result: GateResult) -> dict[str, Any]:

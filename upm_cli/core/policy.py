@@ -9,16 +9,15 @@ quarantined; approver looks, and confirms overrides of others where `policy.seco
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from upm_cli.core.gates import GateResult
+from upm_cli.core.gates import OVERRIDABLE, GateResult
 from upm_cli.core.records import Override, Ring
 from upm_cli.core.rollouts.exposure import EVERYONE, tenant_name
 from upm_cli.errors import RefusedError
 
 HOUR_MS: Final = 3_600_000
-OVERRIDABLE: Final = ("evidence", "feature_drift", "freeze", "policy", "readiness", "shadow")
 
 _OPERATOR: Final = (
     "activate.canary",
@@ -146,11 +145,6 @@ def _canary_gate(policy: AccessPolicy, tenants: Sequence[str]) -> GateResult:
     )
 
 
-def is_about_role(result: GateResult) -> bool:
-    """Say whether a gate refused the person who asks: no override gives anybody a right that their role has not."""
-    return result.numbers.get("may") is False
-
-
 def check_override(
     gate: str, reason: str, *, actor: str, role: str, at_ms: int, expires_at_ms: int, policy: AccessPolicy
 ) -> None:
@@ -197,16 +191,6 @@ def active_overrides(
     """Return the overrides that count now, by gate; of several the one that lasts longest."""
     valid = [each for each in overrides if is_in_force(each, now_ms, policy, role_now)]
     return {each.gate: each for each in sorted(valid, key=lambda each: each.expires_at_ms)}
-
-
-def overridden(result: GateResult, active: Mapping[str, Override]) -> GateResult:
-    """Return `result`, allowed if an override is in force for its gate, and saying so."""
-    override = active.get(result.gate)
-    if result.allowed or override is None or result.gate not in OVERRIDABLE or is_about_role(result):
-        return result
-    numbers = {**result.numbers, "override_id": override.override_id, "overridden_by": override.actor}
-    said = f"overridden by {override.actor} ({override.reason}): {result.detail}"
-    return replace(result, allowed=True, detail=said, satisfy="", numbers=numbers)
 
 
 def _no_override(message: str, hint: str, gate: str) -> RefusedError:

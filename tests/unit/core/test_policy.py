@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from upm_cli.core.gates import GateResult
+from upm_cli.core.gates import GateResult, excepted
 from upm_cli.core.policy import (
     ACTIONS,
     HOUR_MS,
@@ -12,7 +12,6 @@ from upm_cli.core.policy import (
     check_override,
     is_in_force,
     may,
-    overridden,
     require,
     ring_gate,
     role_of,
@@ -159,12 +158,26 @@ def test_an_override_opens_its_gate_and_says_so() -> None:
     active = active_overrides([longer, OVERRIDE, replace(OVERRIDE, gate="quarantine")], 1, POLICY, role_now)
     assert {gate: each.override_id for gate, each in active.items()} == {"readiness": "o2"}
     no = GateResult(gate="readiness", allowed=False, detail="3 h missing", satisfy="wait", numbers={"h": 3})
-    opened = overridden(no, active)
-    assert (opened.allowed, opened.detail) == (True, "overridden by ada (launch): 3 h missing")
-    assert opened.numbers == {"h": 3, "override_id": "o2", "overridden_by": "ada"}
-    other = replace(no, gate="lineage")
-    assert overridden(other, active | {"lineage": OVERRIDE}) == other
-    assert overridden(replace(no, allowed=True), active) == replace(no, allowed=True)
+    opened = excepted(no, frozenset(active))
+    assert (opened.allowed, opened.detail, opened.satisfy) == (True, "overridden: 3 h missing", "")
+    assert opened.numbers == {"h": 3, "overridden": True}
+    assert excepted(no, frozenset()) == no
+    assert excepted(replace(no, allowed=True), frozenset(active)) == replace(no, allowed=True)
+
+
+@pytest.mark.parametrize(
+    ("gate", "numbers"),
+    [
+        ("lineage", {}),
+        ("quarantine", {}),
+        ("role", {"may": False}),
+        ("policy", {"may": False}),
+        ("evidence", {"verdict": "fail"}),
+    ],
+)
+def test_what_is_bad_or_nobodys_right_is_never_excepted(gate: str, numbers: dict[str, object]) -> None:
+    no = GateResult(gate=gate, allowed=False, detail="no", numbers=numbers)
+    assert excepted(no, frozenset({gate})) == no
 
 
 @pytest.mark.parametrize("changes", [{"min_shadow_hours": -1}, {"override_hours": 0}, {"override_hours": 25}])

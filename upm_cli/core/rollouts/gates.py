@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from upm_cli.core.drift import Verdict
-from upm_cli.core.gates import GateResult
-from upm_cli.core.policy import OVERRIDABLE
+from upm_cli.core.gates import GateResult, excepted
 from upm_cli.core.records import Ring
 from upm_cli.core.rollouts.clock import JUMP_MS
 from upm_cli.core.rollouts.policy import RolloutPolicy
@@ -47,20 +45,8 @@ def step_gates(
         if state.stage == 0:
             now += [snapshot_gate(state, observation), rings_gate(state, observation), shadow_gate(observation, policy)]
         now += _outside_gates(state, observation, policy)
-    return tuple(_overridden(each, observation, by) for each in now)
-
-
-def _overridden(result: GateResult, observation: Observation, by: str) -> GateResult:
-    """Return `result`, allowed if an override is in force.
-
-    For evidence a person must ask each time, and a failure is never overridden.
-    """
-    if result.allowed or result.gate not in OVERRIDABLE or result.gate not in observation.overridden:
-        return result
-    if result.gate == "evidence" and (not by or result.numbers.get("verdict") == Verdict.FAIL):
-        return result
-    numbers = {**result.numbers, "overridden": True}
-    return replace(result, allowed=True, detail=f"overridden: {result.detail}", satisfy="", numbers=numbers)
+    in_force = observation.overridden if by else observation.overridden - {"evidence"}  # a person asks each time
+    return tuple(excepted(each, in_force) for each in now)
 
 
 def _outside_gates(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> list[GateResult]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Final
 
-from upm_cli.core.policy import OVERRIDABLE
+from upm_cli.core.gates import OVERRIDABLE
 from upm_cli.core.rollouts.policy import RolloutPolicy
 
 # (words, wall units, monotonic units or None for another boot, units that may count)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from upm_cli.core.gates import GateResult
+from upm_cli.core.gates import GateResult, refusal
 from upm_cli.core.records import Ring
 from upm_cli.core.rollouts.decisions import Abort, Activate, Decision, Pause, Promote, Resume, Retry, Start, Step
 from upm_cli.core.rollouts.gates import has_failed, health_gate
@@ -59,14 +59,14 @@ def promote(
     if any(isinstance(each, Activate | Promote) for each in step.decisions):
         return step
     if step.hold is not None:
-        raise _refused(state, step.hold.gates)
+        raise refusal(step.hold.gates)
     gate = GateResult(
         gate="rings" if step.state.cause == "overtaken" else "state",
         allowed=False,
         detail=_told(step) or "the last step has not reached the rings yet",
         satisfy=f"upm rollout tick {state.trainer}, then upm rollout status {state.trainer}",
     )
-    raise _refused(state, (gate,))
+    raise refusal((gate,))
 
 
 def pause(
@@ -97,9 +97,9 @@ def resume(
             detail=f"the candidate does harm: {state.reason}",
             satisfy=f"upm rollout abort {state.trainer}, or upm rollout retry {state.trainer} for a new candidate",
         )
-        raise _refused(state, (gate,))
+        raise refusal((gate,))
     if state.stage > 0 and not (health := health_gate(state, observation)).allowed:
-        raise _refused(state, (health,))
+        raise refusal((health,))
     state, jumps, _ = pass_time(state, observation, policy)
     state = replace(state, phase=Phase.PROGRESSING, cause="", by=actor, reason=reason, unknown_ms=0, holding="")
     return Step(state=state, decisions=(*jumps, Resume(actor=actor, reason=reason)))
@@ -158,7 +158,7 @@ def retry(
             detail=f"v{state.version} still serves tenants",
             satisfy=f"upm rollout abort {state.trainer} or upm rollback {state.trainer} first",
         )
-        raise _refused(state, (gate,))
+        raise refusal((gate,))
     new = new_rollout(rollout_id, state.trainer, at_ms=observation.instant.wall_ms, version=version)
     return Step(state=_begun(new, observation), decisions=(Retry(after=state.rollout_id, actor=actor, reason=reason),))
 
@@ -178,21 +178,4 @@ def _not_in(state: RolloutState, verb: str, why: str, instead: str) -> RefusedEr
         hint=f"upm rollout {instead} {state.trainer}",
         code="UPM-E058",
         context={"gate": "phase", "phase": state.phase.value, "verb": verb, "cause": state.cause},
-    )
-
-
-def _refused(state: RolloutState, gates: tuple[GateResult, ...]) -> RefusedError:
-    others = f" (and {', '.join(each.gate for each in gates[1:])})" if len(gates) > 1 else ""
-    return RefusedError(
-        f"gate {gates[0].gate}: {gates[0].detail}{others}",
-        hint=gates[0].satisfy,
-        code="UPM-E051",
-        context={
-            "gate": gates[0].gate,
-            "gates": [
-                {"gate": each.gate, "allowed": each.allowed, "detail": each.detail, "satisfy": each.satisfy}
-                | {"numbers": dict(each.numbers)}
-                for each in gates
-            ],
-        },
     )
