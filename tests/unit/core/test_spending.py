@@ -1,12 +1,11 @@
 """Shares of alpha add up to no more than alpha, however many there will be."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 
-from upm_cli.core.judging.spending import arrival_shares, candidate_alpha, e_bh, stage_alpha
+from upm_cli.core.judging.spending import arrival_shares, candidate_alpha, stage_alpha
 
 
 def test_candidates_without_promotions_spend_alpha_and_no_more() -> None:
@@ -43,16 +42,3 @@ def test_tenants_share_alpha_by_order_of_appearance() -> None:
     assert (np.diff(shares) <= 0).all()
     assert arrival_shares(1000).tolist() == shares[:1000].tolist()
     assert arrival_shares(0).size == 0
-
-
-def test_e_bh_rejects_the_largest_set_that_supports_itself() -> None:
-    rng = np.random.default_rng(11)
-    for _ in range(200):
-        log_e = rng.normal(2.0, 3.0, int(rng.integers(1, 9)))
-        best: set[int] = set()
-        for size in range(1, log_e.size + 1):
-            for chosen in itertools.combinations(range(log_e.size), size):
-                if all(math.exp(log_e[i]) >= log_e.size / (size * 0.1) for i in chosen):
-                    best = set(chosen)
-        assert set(np.flatnonzero(e_bh(log_e, 0.1)).tolist()) == best
-    assert e_bh(np.zeros(0), 0.1).size == 0

@@ -1,9 +1,10 @@
 """What a contest has shown so far, as plain values that survive JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from upm_cli.core.drift import Verdict
+from upm_cli.core.plain import from_plain, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +22,6 @@ class Measure:
     log_e_threshold: float  # where that evidence suffices
     needed: int | None = None  # about this many more windows until it does, if they are like those so far
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"verdict": self.verdict.value}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Self:
-        return cls(**plain | {"verdict": Verdict(plain["verdict"])})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantFinding:
@@ -39,13 +33,6 @@ class TenantFinding:
     mean: float  # challenger minus champion over all its windows
     log_e: float  # highest log e-value so far that it is harmed
     log_e_threshold: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"verdict": self.verdict.value}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Self:
-        return cls(**plain | {"verdict": Verdict(plain["verdict"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +64,9 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` gives the same findings back, also after a trip through JSON text."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        plain: dict[str, Any] = to_plain(self)
+        return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        made = dict(plain)
-        made["verdict"] = Verdict(plain["verdict"])
-        for name in ("harm", "tail", "promote"):
-            made[name] = Measure.from_json(plain[name])
-        made["tenants"] = tuple(TenantFinding.from_json(each) for each in plain["tenants"])
-        made["reasons"] = tuple(plain["reasons"])
-        made["harmed"] = tuple(plain["harmed"])
-        return cls(**made)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Verdict):
-        return value.value
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value.to_json() if isinstance(value, Measure | TenantFinding) else value
+        return from_plain(cls, plain)

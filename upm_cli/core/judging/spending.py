@@ -7,7 +7,6 @@ evidence it is spent on is seen. So the union bound holds whatever happens later
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from upm_cli.core.window import F64Array
 
@@ -48,21 +47,3 @@ def arrival_shares(count: int) -> F64Array:
     k = np.floor(np.log2(np.arange(1, count + 1, dtype=np.float64)))
     shares: F64Array = 1.0 / ((k + 1) * (k + 2) * 2.0**k)
     return shares
-
-
-def e_bh(log_e: F64Array, alpha: float) -> npt.NDArray[np.bool_]:
-    """Return which of the e-values to reject so that the expected share of false ones is at most alpha, (m,) bool.
-
-    e-BH (Wang & Ramdas 2022): the k largest, for the greatest k whose k-th largest e is at least m / (k alpha). Holds
-    under any dependence. `log_e` are e-values at one moment; running maxima of e-processes are not e-values and
-    must not be given.
-    """
-    m = log_e.size
-    if not m:
-        return np.zeros(0, np.bool_)
-    order = np.argsort(-log_e, kind="stable")
-    enough = log_e[order] >= np.log(m / (np.arange(1, m + 1) * alpha))
-    rejected = np.zeros(m, np.bool_)
-    if enough.any():
-        rejected[order[: int(np.flatnonzero(enough)[-1]) + 1]] = True
-    return rejected
