@@ -24,10 +24,10 @@ from upm_cli.core.rollouts.policy import HOUR_MS, RolloutPolicy
 from upm_cli.core.rollouts.state import Phase, RolloutState
 from upm_cli.errors import UsageError
 from upm_cli.ops import made_up, rollout
+from upm_cli.ops.made_up_evidence import prove
 from upm_cli.ops.rollout_policy import policy_of
 from upm_cli.ops.rollout_view import instant
 from upm_cli.store import activations, dwells, sandbox
-from upm_cli.testing import prove
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
