@@ -63,6 +63,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "percent": st.integers(0, 100),
     "last_seq": st.integers(2**62, 2**63 - 1),
     "lineage": st.lists(JSON, max_size=2).map(tuple),
+    "signatures": st.lists(JSON, max_size=2).map(tuple),
     "drifting": st.lists(JSON, max_size=2).map(tuple),
 }
 

@@ -138,6 +138,9 @@ class SnapshotManagerSettings:
     base_path: str = setting(".upm/blobs", "Folder of snapshots and checkpoints; relative to the project.")
     compression: str = setting("zstd", "How snapshots are compressed.", choices=("zstd", "gzip", "none"))
     retention_days: int = setting(30, "Age at which `upm snapshot gc` may remove one.", at_least=0, at_most=36_500)
+    require_signature: bool = setting(
+        False, "Whether only signed snapshots may reach tenants and agents; see `upm keys`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +266,25 @@ class AdapterSyncSettings:
     sync_timeout_ms: int = setting(30_000, "How long one agent may take.", at_least=1, at_most=DAY_MS)
     max_retries: int = setting(3, "Tries after the first before an agent counts as errored.", at_least=0, at_most=1000)
     retry_backoff_ms: int = setting(
-        1000, "Pause before the first retry; doubled each time.", at_least=0, at_most=DAY_MS
+        1000, "Longest pause before the first retry; doubled each time, drawn by chance.", at_least=0, at_most=DAY_MS
+    )
+    max_backoff_ms: int = setting(60_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
+    max_parallel: int = setting(16, "Agents that are sent to at the same time.", at_least=1, at_most=256)
+    poll_ms: int = setting(500, "How often adapter sync looks for something to send.", at_least=10, at_most=DAY_MS)
+    breaker_failures: int = setting(
+        5, "Failures in a row after which an endpoint is left alone for a while.", at_least=1, at_most=1000
+    )
+    breaker_cooldown_ms: int = setting(
+        30_000, "How long an endpoint that keeps failing is left alone.", at_least=0, at_most=DAY_MS
+    )
+    pointer_validity_ms: int = setting(
+        7 * DAY_MS,
+        "How long agents go on without a word before they say that they are stale; sent anew at half of it. 0: no end.",
+        at_least=0,
+        at_most=365 * DAY_MS,
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "Hosts and networks (10.1.0.0/16) inside a private network that models may be sent to; loopback always may."
     )
 
 

@@ -165,6 +165,49 @@ class Snapshot:
     activated_at_ms: int | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    signatures: tuple[Mapping[str, str], ...] = ()  # of its statement: {keyid, sig}
+
+
+class AdapterStatus(StrEnum):
+    PENDING = "pending"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    ERRORED = "errored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """One place that models are handed to for one tenant: which snapshot is to be there, and which is.
+
+    `serial` grows with each pointer that is made for it; what is to be there is (`version`, `epoch`, `serial`), what
+    the other side has confirmed is (`acked_version`, `acked_epoch`, `acked_serial`).
+    """
+
+    adapter_key: str
+    tenant_id: str  # "" = windows without a tenant
+    trainer: str
+    kind: str  # directory | http
+    location: str  # absolute path, or URL
+    mode: Mode  # by the ring that its snapshot comes from
+    status: AdapterStatus = AdapterStatus.PENDING
+    version: int | None = None  # None: nothing is live for this tenant
+    digest: str | None = None
+    epoch: int = 0
+    serial: int = 0
+    pointer: str | None = None  # the envelope to send, as it was signed
+    acked_version: int | None = None
+    acked_digest: str | None = None
+    acked_epoch: int = 0
+    acked_serial: int = 0
+    attempts: int = 0  # at sending the newest pointer
+    failures: int = 0  # in a row, of the whole adapter
+    next_attempt_at_ms: int | None = None
+    last_error: str | None = None
+    last_error_at_ms: int | None = None
+    last_synced_at_ms: int | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # token_file, ca_file, what the agent told of itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
