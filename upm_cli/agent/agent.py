@@ -77,6 +77,7 @@ class Agent:
         trainer: str | None = None,
         trust: Path | str | None = None,
         token_file: Path | str | None = None,
+        ca_file: Path | str | None = None,
         cache: Path | str | None = None,
         log_dir: Path | str | None = None,
         log_features: bool = True,
@@ -91,12 +92,12 @@ class Agent:
         `location` is a model directory, or the http(s) address of an `upm agent serve`. `tenant` None serves what is
         meant for windows without a tenant; there is no falling back to it from a named one. `trainer` may be left out
         where there is only one. With `trust`, a file that `upm keys export` makes, only what a trusted key signed is
-        taken; without it, nobody looks at signatures. `token_file` holds the token for the URL. `cache` is a folder of
-        the agent's own, for what it needs at its next start (default: below $XDG_STATE_HOME). With `log_dir`,
-        predictions are logged there, with their features unless `log_features` is false. `name` is how the agent calls
-        itself (default: the host's name). It looks for something new every `poll_s` seconds; 0: only in `refresh()`.
-        With `required` false it opens although nothing is there yet, and predicts once there is. `clock` and `chance`
-        are for tests.
+        taken; without it, nobody looks at signatures. `token_file` holds the token for the URL, `ca_file` the
+        certificates of who vouches for it, where that is none of the system's. `cache` is a folder of the agent's own,
+        for what it needs at its next start (default: below $XDG_STATE_HOME). With `log_dir`, predictions are logged
+        there, with their features unless `log_features` is false. `name` is how the agent calls itself (default: the
+        host's name). It looks for something new about every `poll_s` seconds; 0: only in `refresh()`. With `required`
+        false it opens although nothing is there yet, and predicts once there is. `clock` and `chance` are for tests.
 
         Raises AgentError when there is nothing it may serve.
         """
@@ -109,6 +110,7 @@ class Agent:
             trainer=trainer,
             trust=trust,
             token_file=token_file,
+            ca_file=ca_file,
             cache=cache,
             name=name,
             clock=used_clock,
@@ -290,7 +292,7 @@ class Agent:
     ) -> None:
         start_ms, end_ms = _instant(start, made.predicted_at_ms), _instant(end, made.predicted_at_ms)
         pointer = served.pointer
-        kept = dict(features) if self._log_features else None
+        kept = encoding.copied(features) if self._log_features else None
         record = Record(made, pointer.trainer, pointer.tenant, start_ms, max(start_ms, end_ms), kept)
         self._recent.add(record)
         if self._log is not None:

@@ -7,7 +7,7 @@ from upm_cli.agent import files
 from upm_cli.agent.errors import UntrustedError
 from upm_cli.core.delivery.envelope import Envelope
 from upm_cli.core.delivery.trust import MAX_TRUST_BYTES, Trust, read_trust, signer
-from upm_cli.errors import UpmError
+from upm_cli.errors import UpmError, UsageError
 
 
 class TrustFile:
@@ -41,7 +41,10 @@ class TrustFile:
 
 def signed_by(found: Envelope, trust: Trust, what: str) -> str:
     """Return the id of the believed key that signed `found`. Raises UntrustedError when none did."""
-    keyid = signer(found, trust, ed25519.verify)
+    try:
+        keyid = signer(found, trust, ed25519.verify)
+    except UsageError as exc:  # the package that verifies is not there
+        raise UntrustedError(f"{what} can't be verified: {exc.message}", hint=exc.hint) from exc
     if keyid is None:
         named = ", ".join(each.keyid[:16] for each in found.signatures) or "nobody"
         raise UntrustedError(
