@@ -8,25 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from upm_cli.agent import acks, encoding, loading
 from upm_cli.agent.encoding import Features
-from upm_cli.agent.errors import AgentUsageError, FeaturesError, NothingToServeError
+from upm_cli.agent.errors import AgentUsageError, NothingToServeError
 from upm_cli.agent.follower import Follower, Served
-from upm_cli.agent.lines import Record, outcome_line
+from upm_cli.agent.journal import Journal, identifier
 from upm_cli.agent.log import Log
 from upm_cli.agent.opening import Opened, open_place
 from upm_cli.agent.poller import Poller
-from upm_cli.agent.recent import Recent
-from upm_cli.agent.values import Health, Prediction, Problem, Serving
+from upm_cli.agent.values import Health, Prediction, Serving
 from upm_cli.clock import Clock, SystemClock
 from upm_cli.errors import UpmError
 from upm_cli.ids import uuid7
-from upm_cli.sources.labels import parse_label
-from upm_cli.sources.refusal import Refusal
-
-_MAX_ID_BYTES: Final = 256
 
 _agents: "weakref.WeakSet[Agent]" = weakref.WeakSet()
 
@@ -55,10 +50,10 @@ class Agent:
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.name = opened.name
-        self._opened, self._log, self._log_features = opened, log, log_features
         self._follower: Follower = opened.follower
+        self._ack_root = opened.ack_root
+        self._journal = Journal(log, opened.name, clock, features=log_features)
         self._clock, self._chance, self._random_bytes = clock, chance, random_bytes
-        self._recent = Recent()
         self._poll_s = poll_s
         self._acked_at_s: float | None = None
         self._acked_swaps = -1
@@ -151,9 +146,7 @@ class Agent:
             answers = served.loaded.model.predict_one(*elements)
         (decoded,) = served.loaded.labels.decode(answers)
         prediction = self._made(served, decoded, window_id, self._clock.now_ms())
-        self._recent.count(1)
-        if self._log is not None:
-            self._record(served, prediction, features, window_start, window_end)
+        self._journal.note(served.pointer, prediction, features, window_start, window_end)
         return prediction
 
     def predict_many(
@@ -161,16 +154,13 @@ class Agent:
     ) -> list[Prediction]:
         """Predict windows, in their order, all with one model. Raises FeaturesError naming the first bad one."""
         served = self._serving()
-        plain = [encoding.as_json(features) for features in windows] if self._log_features and self._log else windows
-        answers = served.loaded.model.predict_many(encoding.encode(plain, is_list=True))
+        answers = served.loaded.model.predict_many(encoding.encode(windows, is_list=True))
         at_ms = self._clock.now_ms()
         ids = window_ids if window_ids is not None else [None] * len(windows)
         decoded = served.loaded.labels.decode(answers)
         predictions = [self._made(served, each, own, at_ms) for each, own in zip(decoded, ids, strict=True)]
-        self._recent.count(len(predictions))
-        if self._log is not None:
-            for prediction, features in zip(predictions, plain, strict=True):
-                self._record(served, prediction, features, None, None)
+        for prediction, features in zip(predictions, windows, strict=True):
+            self._journal.note(served.pointer, prediction, features)
         return predictions
 
     def report(self, prediction_id: str, outcome: Any, *, acted: bool = True) -> None:
@@ -178,27 +168,8 @@ class Agent:
 
         Raises AgentUsageError without a `log_dir`, FeaturesError when `outcome` is no label.
         """
-        if self._log is None:
-            raise AgentUsageError("this agent has no log to report to", hint="Agent.open(…, log_dir=…)")
-        try:
-            label = encoding.as_json(outcome)
-            if label is None:
-                raise Refusal("it is nothing")
-            parse_label(label)
-        except (Refusal, FeaturesError, UnicodeEncodeError) as exc:
-            raise FeaturesError(
-                f"{str(outcome)[:80]!r} is no outcome: {exc}",
-                hint="a label: a number, a boolean, a class's name, or an object of numbers",
-            ) from exc
-        line = outcome_line(
-            _identifier(prediction_id, "prediction_id"),
-            label,
-            acted=acted,
-            observed_at_ms=self._clock.now_ms(),
-            agent=self.name,
-            record=self._recent.get(prediction_id),
-        )
-        self._log.put(line)
+        self._check_is_open()
+        self._journal.report(prediction_id, outcome, acted=acted)
 
     def refresh(self) -> bool:
         """Look for something new now and take it; return whether what is served changed. `health()` tells why not."""
@@ -226,31 +197,26 @@ class Agent:
         """Tell how the agent is doing."""
         follower, served, now_ms = self._follower, self._follower.served, self._clock.now_ms()
         serving = None if served is None else served.describe(now_ms)
-        log, log_error = self._log, None
-        if log is not None and log.error is not None:
-            log_error = Problem(
-                code=log.error.code, message=log.error.message, hint=log.error.hint, since_ms=log.error_since_ms
-            )
         is_stale = serving is not None and serving.is_stale
-        problems = (follower.problem, follower.state_problem, log_error)
+        problems = (follower.problem, follower.state_problem, self._journal.problem())
+        logged, dropped = self._journal.counts()
         return Health(
             is_ok=serving is not None and not is_stale and problems == (None, None, None),
             serving=serving,
             is_stale=is_stale,
-            last_error=follower.problem,
-            state_error=follower.state_problem,
-            log_error=log_error,
+            last_error=problems[0],
+            state_error=problems[1],
+            log_error=problems[2],
             checked_at_ms=follower.checked_at_ms,
-            predictions=self._recent.predictions,
-            logged=log.written if log else 0,
-            dropped=log.dropped if log else 0,
+            predictions=self._journal.predictions,
+            logged=logged,
+            dropped=dropped,
             swaps=follower.swaps,
         )
 
     def flush(self) -> None:
         """Write what is waiting for the log. Nobody who predicts needs it."""
-        if self._log is not None:
-            self._log.flush()
+        self._journal.flush()
 
     def close(self) -> None:
         """Stop following, and finish the log. It can't predict any more."""
@@ -284,19 +250,8 @@ class Agent:
     def _made(self, served: Served, decoded: Mapping[str, Any], window_id: str | None, at_ms: int) -> Prediction:
         own = uuid7(self._clock, self._random_bytes)
         pointer = served.pointer
-        window = own if window_id is None else _identifier(window_id, "window_id")
+        window = own if window_id is None else identifier(window_id, "window_id")
         return Prediction(own, window, pointer.version, pointer.place.epoch, pointer.digest, decoded, at_ms)
-
-    def _record(
-        self, served: Served, made: Prediction, features: Features, start: datetime | None, end: datetime | None
-    ) -> None:
-        start_ms, end_ms = _instant(start, made.predicted_at_ms), _instant(end, made.predicted_at_ms)
-        pointer = served.pointer
-        kept = encoding.copied(features) if self._log_features else None
-        record = Record(made, pointer.trainer, pointer.tenant, start_ms, max(start_ms, end_ms), kept)
-        self._recent.add(record)
-        if self._log is not None:
-            self._log.put(record)
 
     def _check_is_open(self) -> None:
         if not self._is_open:
@@ -316,23 +271,21 @@ class Agent:
 
     def _acknowledge(self) -> None:
         """Say what is served, where somebody may want to know: after each swap, and every minute."""
-        served, root = self._follower.served, self._opened.ack_root
+        served, root = self._follower.served, self._ack_root
         now_s, swaps = self._clock.monotonic_s(), self._follower.swaps
         is_due = self._acked_at_s is None or swaps != self._acked_swaps or now_s - self._acked_at_s >= acks.EVERY_S
         if served is None or root is None or not is_due:
             return
         self._acked_at_s, self._acked_swaps = now_s, swaps
         now_ms = self._clock.now_ms()
-        acks.write(root, served.describe(now_ms), self.name, alive_at_ms=now_ms, predictions=self._recent.predictions)
+        acks.write(root, served.describe(now_ms), self.name, alive_at_ms=now_ms, predictions=self._journal.predictions)
 
     def _after_fork(self) -> None:
         """In a child process: forget the threads and locks of the parent; the first call starts new ones."""
         self._wake_lock = threading.Lock()
         self._poller = None
-        self._recent.after_fork()
+        self._journal.after_fork()
         self._follower.after_fork()
-        if self._log is not None:
-            self._log.after_fork()
         if self._is_open:
             self._is_asleep = True
 
@@ -341,23 +294,6 @@ class Agent:
             if self._is_asleep:
                 self._start()
                 self._is_asleep = False
-
-
-def _identifier(text: str, what: str) -> str:
-    try:
-        if isinstance(text, str) and text.isprintable() and 0 < len(text.encode()) <= _MAX_ID_BYTES:
-            return text
-    except UnicodeEncodeError:
-        pass
-    raise FeaturesError(f"{str(text)[:40]!r} is no {what}", hint=f"give 1 to {_MAX_ID_BYTES} bytes of printable text")
-
-
-def _instant(at: datetime | None, else_ms: int) -> int:
-    if at is None:
-        return else_ms
-    if at.tzinfo is None:
-        raise FeaturesError(f"the time {at.isoformat()} has no time zone", hint="datetime.now(UTC)")
-    return round(at.timestamp() * 1000)
 
 
 def _let_go(log: Log | None) -> None:
