@@ -21,7 +21,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.delivery import envelope, statement
 from upm_cli.core.delivery import pointer as pointers
 from upm_cli.core.delivery.pointer import Pointer
-from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, decide
+from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, after, decide
 from upm_cli.core.delivery.trust import Trust
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
@@ -205,7 +205,7 @@ class Follower:
         if served is not None and served.envelope == data and served.keyid == keyid:
             return
         self._serve(self._load(pointer, self._origin.opener(pointer), trust), pointer, data, keyid)
-        self._seen = Seen(place=pointer.place, digest=pointer.digest, issued_at_ms=pointer.issued_at_ms, keyid=keyid)
+        self._seen = after(pointer, seen, took, keyid)
         self._is_kept = False
 
     def _load(self, pointer: Pointer, open_file: OpenFile, trust: Trust | None = None) -> Loaded:
