@@ -1,7 +1,6 @@
 """A model that has learned, made once, and a directory that models are published to."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,21 @@ from upm_cli.agent import Agent
 from upm_cli.app import main
 from upm_cli.clock import ManualClock
 from upm_cli.core import snapshot as codec
+from upm_cli.core.learning.labels import LabelCodec
+from upm_cli.core.learning.linear import LinearLearner
+from upm_cli.core.learning.spec import LearnerSpec
+from upm_cli.sources.decoder import Decoder
 from upm_cli.testing import Publisher
 
-ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/triage.jsonl"
 CONFIG = "supervisor: {default_trainers: [{name: main}]}\nlearner: {bits: 12}\n"
 NOW_MS = 1_764_000_000_000
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A project that has learned from the example file, and the model in its snapshot."""
+    """A model that has learned from the example file."""
 
-    project: Path
     arrays: dict[str, codec.Array]
     manifest: dict[str, Any]
 
@@ -34,20 +36,30 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train a project as a user does, take a snapshot, and export it."""
-    project = tmp_path_factory.mktemp("project")
-    (project / "upm.yaml").write_text(CONFIG)
+def trained() -> Trained:
+    """Learn the example's messages, as a trainer does."""
+    batch = Decoder().decode_lines(EXAMPLE.read_bytes()).batch
+    labels = LabelCodec.begin("binary")
+    targets = labels.encode(batch).targets
+    learner = LinearLearner(LearnerSpec(task="binary", bits=12))
+    learner.learn_many(batch.x, targets)
+    arrays, meta = learner.model()
+    return Trained(arrays, {"schema_version": 1, "version": 1, "model": meta, "labels": labels.meta()})
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose trainer `main` has learned the example, with a snapshot in `model/`."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "upm.yaml").write_text(CONFIG)
     for words in (
-        ("init", str(project), "--no-input"),
-        ("-C", str(project), "train", "main", "--source", str(ROOT / "examples/triage.jsonl"), "--once"),
-        ("-C", str(project), "snapshot", "create", "main"),
-        ("-C", str(project), "snapshot", "export", "main", "1", "--to", str(project / "model")),
+        ("init", str(folder), "--no-input"),
+        ("-C", str(folder), "train", "main", "--source", str(EXAMPLE), "--once"),
+        ("-C", str(folder), "snapshot", "create", "main"),
+        ("-C", str(folder), "snapshot", "export", "main", "1", "--to", str(folder / "model")),
     ):
         assert main([*words]) == 0, words
-    (file,) = (project / "model").glob("*.safetensors")
-    arrays, manifest = codec.decode(file.read_bytes())
-    return Trained(project, arrays, manifest)
+    return folder
 
 
 @dataclass
@@ -56,7 +68,7 @@ class Site:
 
     folder: Path
     trained: Trained
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
+    clock: Any = field(default_factory=lambda: ManualClock(NOW_MS))
     agents: list[Agent] = field(default_factory=list)
 
     @property
@@ -69,6 +81,10 @@ class Site:
     def publish(self, to: Publisher, number: int = 0, **more: Any) -> Any:
         """Publish variant `number` as version `number + 1`, unless told otherwise."""
         return to.publish(self.trained.variant(number), self.trained.manifest, **{"version": number + 1, **more})
+
+    def prepare(self, to: Publisher, number: int = 0, **more: Any) -> Any:
+        """Put variant `number` there as `publish` does, and return its pointer, which is not put."""
+        return to.prepare(self.trained.variant(number), self.trained.manifest, **{"version": number + 1, **more})
 
     def open(self, **more: Any) -> Agent:
         agent = Agent.open(
@@ -90,8 +106,5 @@ def site(tmp_path: Path, trained: Trained) -> Any:
 @pytest.fixture(scope="session")
 def messages() -> list[dict[str, Any]]:
     """The features of the example's windows."""
-    lines = (ROOT / "examples/triage.jsonl").read_text().splitlines()
+    lines = EXAMPLE.read_text().splitlines()
     return [json.loads(line)["features"] for line in lines[:200]]
-
-
-Opener = Callable[..., Agent]

@@ -219,11 +219,12 @@ class Agent:
         self._journal.flush()
 
     def close(self) -> None:
-        """Stop following, and finish the log. It can't predict any more."""
+        """Stop following, let go of the model, and finish the log. It can't predict any more."""
         self._is_open = False
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.stop()
+        self._follower.let_go()
         self._finalizer()
 
     def __enter__(self) -> Self:

@@ -126,6 +126,11 @@ class Follower:
                 raise NothingToServeError("nothing is served")
             return self.served.describe(self._clock.now_ms())
 
+    def let_go(self) -> None:
+        """Serve nothing any more; predictions that are being made are finished."""
+        with self._lock:
+            self.served = self._previous = None
+
     def after_fork(self) -> None:
         """Make a child process independent of what threads of its parent were doing."""
         self._lock = threading.Lock()
