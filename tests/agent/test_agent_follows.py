@@ -1,10 +1,12 @@
 """What an agent serves, how that changes, and what it goes on with when something is wrong."""
 
 import base64
+import gc
 import json
 import os
 import shutil
 import threading
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -519,3 +521,24 @@ def test_a_pointer_can_be_handed_over(site: Site) -> None:
         agent.take(b"x")
     assert agent.serving.version == 2
     assert agent.health().is_ok
+
+
+def test_only_what_is_served_and_the_one_before_stay_in_memory_whatever_fails(site: Site) -> None:
+    publisher = site.publisher()
+    site.publish(publisher, 20)
+    gc.collect()
+    gc.disable()
+    try:
+        agent = site.open()
+        first = weakref.ref(agent._follower.served.loaded)
+        publisher.put_envelope(b"broken")
+        agent.refresh()
+        for number in (21, 22):
+            site.publish(publisher, number)
+            assert agent.refresh()
+        assert first() is None
+        last = weakref.ref(agent._follower.served.loaded)
+        agent.close()
+        assert last() is None
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ Whatever fails on the way changes nothing: what is served stays. The swap comes 
 disk or a slow one holds up no way back; who is told that it is served is told after that.
 """
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -97,7 +98,6 @@ class Follower:
         self._seen: Seen | None = None
         self._is_kept = True
         self._looked: Stamps | None = None  # the stamps at the newest look that found all well
-        self._error: UpmError | None = None
         self._failures, self._again_s = 0, 0.0
         self._failed_at: Stamps = (None, None)
         self._lock = threading.Lock()
@@ -105,23 +105,27 @@ class Follower:
     def begin(self, *, required: bool) -> None:
         """Serve what is there, or else what was taken before. Raises AgentError when that is nothing and `required`."""
         with self._lock:
-            self._look(force=True)
-            if self.served is None:
+            try:
+                self._attempt(self._stamps())
+            except AgentError:
                 self._resume()
-            if self.served is None and required and self._error is not None:
-                raise self._error
+                if self.served is None and required:
+                    raise
+            self._keep()
 
     def look(self, *, force: bool = False) -> bool:
         """Look whether something new is there and take it; return whether what is served changed. Raises nothing."""
         with self._lock:
-            return self._look(force=force)
+            before = self.served
+            self._look(force=force)
+            return self.served is not before
 
     def take(self, data: bytes) -> Serving:
         """Take the envelope `data`, wherever it came from; return what is served then. Raises AgentError."""
         with self._lock:
             self._take(data)
             self._keep()
-            self.problem = self._error = None
+            self.problem = None
             if self.served is None:
                 raise NothingToServeError("nothing is served")
             return self.served.describe(self._clock.now_ms())
@@ -135,26 +139,34 @@ class Follower:
         """Make a child process independent of what threads of its parent were doing."""
         self._lock = threading.Lock()
 
-    def _look(self, *, force: bool) -> bool:
-        stamps = (self._origin.stamp(), self._trust.stamp() if self._trust else None)
-        if not force and stamps[0] is not None and stamps == self._looked:
-            self.checked_at_ms = self._clock.now_ms()
-            self._keep()
-            return False
-        if not force and self._failures and stamps == self._failed_at and self._clock.monotonic_s() < self._again_s:
-            self._keep()
-            return False
-        before = self.served
+    def _look(self, *, force: bool) -> None:
+        stamps = self._stamps()
+        if force or not self._is_pointless(stamps):
+            with contextlib.suppress(AgentError):
+                self._attempt(stamps)
+        self._keep()
+
+    def _stamps(self) -> Stamps:
+        return self._origin.stamp(), self._trust.stamp() if self._trust else None
+
+    def _attempt(self, stamps: Stamps) -> None:
+        """Fetch and take, and note how that went. The error is not kept: it would hold on to models."""
         try:
             self._take(self._origin.fetch())
         except AgentError as exc:
             self._failed(exc, stamps)
-        else:
-            self.problem = self._error = None
-            self._looked, self._failures = stamps, 0
+            raise
+        self.problem = None
+        self._looked, self._failures = stamps, 0
+        self.checked_at_ms = self._clock.now_ms()
+
+    def _is_pointless(self, stamps: Stamps) -> bool:
+        """Say whether looking closer would bring what the last look brought: nothing new, or the same failure."""
+        if stamps[0] is not None and stamps == self._looked:
             self.checked_at_ms = self._clock.now_ms()
-        self._keep()
-        return self.served is not before
+            return True
+        is_as_before = self._failures > 0 and stamps == self._failed_at
+        return is_as_before and self._clock.monotonic_s() < self._again_s
 
     def _failed(self, exc: UpmError, stamps: Stamps) -> None:
         """Note what went wrong, and when to try the same again: later each time, sooner when something changes."""
@@ -165,7 +177,7 @@ class Follower:
 
     def fail(self, exc: UpmError) -> None:
         """Note that looking for something new did not work."""
-        self._error = exc
+        self._looked = None
         self.problem = self._told(exc, self.problem)
 
     def _told(self, exc: UpmError, before: Problem | None) -> Problem:

@@ -25,7 +25,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.delivery import envelope, places
 from upm_cli.core.delivery.pointer import ModelFile, Pointer
 from upm_cli.safehttp.client import Reply
-from upm_cli.safehttp.faults import HttpError
+from upm_cli.safehttp.faults import Fault, HttpError
 from upm_cli.store import fsio
 
 PIECE: Final = 1 << 20  # bytes of a model that one request asks for
@@ -112,22 +112,12 @@ class Remote:
         if at > total:
             at = _cut(file)
         while at < total:
-            restarted = False
-            whole = _Whole(file)
-            headers = {"Range": f"bytes={at}-{min(at + PIECE, total) - 1}"}
-            with as_unreachable():
-                try:
-                    reply = self._server.get(path, PIECE_S, most=PIECE, headers=headers, into=whole.add)
-                except HttpError:
-                    if not whole.size:
-                        raise
-                    whole, restarted = _Whole(file), True  # it knows no ranges: then all of it at once
-                    reply = self._server.get(path, PIECE_S + total / PIECE, most=total, into=whole.add)
+            reply, whole = self._ask(path, at, min(at + PIECE, total), total, file)
             if reply.status == 200:
                 at = whole.size
                 if at != total:
                     raise UnreachableError(f"{self._server} sent {at:,} bytes of a model of {total:,}", hint=WRONG)
-            elif reply.status == 206 and not restarted and _begins_at(reply, at) and reply.body:
+            elif reply.status == 206 and _begins_at(reply, at) and reply.body:
                 file.seek(at)
                 file.write(reply.body)
                 at += len(reply.body)
@@ -140,6 +130,19 @@ class Remote:
                 )
             else:
                 raise answered(self._server, reply)
+
+    def _ask(self, path: str, first: int, stop: int, total: int, file: BinaryIO) -> "tuple[Reply, _Whole]":
+        """Ask for bytes `first` to `stop`; whoever knows no ranges sends all, and then it is written to `file`."""
+        whole = _Whole(file)
+        headers = {"Range": f"bytes={first}-{stop - 1}"}
+        with as_unreachable():
+            try:
+                return self._server.get(path, PIECE_S, most=PIECE, headers=headers, into=whole.add), whole
+            except HttpError as exc:
+                if exc.fault is not Fault.GARBLED:
+                    raise
+            whole = _Whole(file)
+            return self._server.get(path, PIECE_S * (1 + total // PIECE), most=total, into=whole.add), whole
 
 
 class _Whole:

@@ -65,8 +65,8 @@ class Server:
             reply = self.get("/status", ASK_S, most=STATUS_BYTES)
             if reply.status != 200:
                 raise answered(self, reply)
-            plain = envelope.strict_object(reply.body, "the status", STATUS_BYTES)
             try:
+                plain = envelope.strict_object(reply.body, "the status", STATUS_BYTES)
                 served = [each for each in plain["serving"] if (each.get("tenant") or "") == tenant]
                 return sorted({check_name(each["trainer"], "trainer") for each in served})
             except (KeyError, TypeError, AttributeError, UpmError) as exc:
