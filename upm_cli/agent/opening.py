@@ -23,6 +23,7 @@ class Opened:
     """An agent's parts. `ack_root` is the model directory that acks go to, if any."""
 
     name: str
+    trainer: str
     follower: Follower
     ack_root: Path | None
 
@@ -42,7 +43,7 @@ def open_place(
     text = os.fspath(location)
     if tenant is not None and not (tenant and tenant.isprintable()):
         raise AgentUsageError(f"{tenant!r} can't name a tenant", hint="leave it out for windows without a tenant")
-    own = _checked(name or _host_name(), "agent")
+    own = _checked(name or host_name(), "agent")
     keys = None if trust is None else TrustFile(Path(trust))
     if _URL.match(text):
         raise AgentUsageError(f"{text} can't be followed yet", hint="name a model directory")
@@ -53,7 +54,7 @@ def open_place(
     chosen = _trainer_of(root, state, tenant or "", trainer)
     origin = Directory(root, chosen, tenant or "")
     follower = Follower(origin, chosen, tenant or "", state=state, trust=keys, clock=clock)
-    return Opened(name=own, follower=follower, ack_root=root)
+    return Opened(name=own, trainer=chosen, follower=follower, ack_root=root)
 
 
 def _trainer_of(root: Path, state: State, tenant: str, trainer: str | None) -> str:
@@ -77,7 +78,7 @@ def _checked(name: str, what: str) -> str:
         raise AgentUsageError(exc.message, hint=exc.hint) from exc
 
 
-def _host_name() -> str:
+def host_name() -> str:
     """Return the host's name in the letters that names have."""
     found = re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().lower()).strip("-_")
     return found[:64] or "agent"

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from upm_cli.agent.server.meter import Meter
 from upm_cli.agent.server.options import ServeOptions
-from upm_cli.agent.server.problems import Problem, problem_of
+from upm_cli.agent.server.problems import ProblemError, problem_of
 from upm_cli.clock import Clock
 from upm_cli.errors import UpmError
 from upm_cli.ids import uuid7
@@ -75,7 +75,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         scope["app"] = self
-        headers = {name: value for name, value in reversed(scope["headers"])}
+        headers = dict(reversed(scope["headers"]))
         request_id = _request_id(headers, self._clock)
         scope["upm.request_id"] = request_id
         said: MutableMapping[str, int] = {}
@@ -96,48 +96,48 @@ class Front:
             self._meter.requests[method, self._path_of(scope.get("endpoint")), said.get("status", _GONE)] += 1
             self._meter.answering.add(time.perf_counter() - began_s)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]
-    ) -> Response | None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> Response | None:
         """Let the application answer; return the answer that is left to give when it raised."""
         try:
             self._admit(scope, headers)
             await self._app(scope, receive, send)
         except ClientDisconnect:
             return None
-        except Problem as exc:
+        except ProblemError as exc:
             problem = exc
         except UpmError as exc:
             problem = problem_of(exc)
         except HTTPException as exc:
             code = {404: "not-found", 405: "method-not-allowed"}.get(exc.status_code, "bad-request")
-            problem = Problem(code, headers=exc.headers)
+            problem = ProblemError(code, headers=exc.headers)
         except Exception as exc:
             self._report(exc)
-            problem = Problem("internal", "it was noted; the request id leads to it")
+            problem = ProblemError("internal", "it was noted; the request id leads to it")
         self._meter.problems[problem.code] += 1
         return problem.response(scope["upm.request_id"])
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        """Raise Problem when the request is not to be answered at all."""
+        """Raise ProblemError when the request is not to be answered at all."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self._hosts and _without_port(host) not in self._hosts:
-            raise Problem("wrong-host", f"{host[:80]!r} is not what this agent is called: {', '.join(self._hosts)}")
+            raise ProblemError(
+                "wrong-host", f"{host[:80]!r} is not what this agent is called: {', '.join(self._hosts)}"
+            )
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").lower().partition("://")[2] != host:
-            raise Problem("cross-origin")
+            raise ProblemError("cross-origin")
         if scope["path"] in OPEN_PATHS:
             return
         client = (scope.get("client") or ("", 0))[0]
         wait_s = self._rate.take(client, self._clock.monotonic_s())
         if wait_s > 0:
-            raise Problem(
+            raise ProblemError(
                 "too-many",
                 f"{self._options.limits.requests_per_s:g} a second are the most",
                 headers={"Retry-After": str(max(1, round(wait_s)))},
             )
         if self._token is not None and not self._token.current().is_in(_authorization(scope["headers"])):
-            raise Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="upm agent"'})
+            raise ProblemError("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="upm agent"'})
 
 
 def _authorization(headers: Headers) -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from upm_cli.agent.server.options import Limits
-from upm_cli.agent.server.problems import MEDIA_TYPE, Problem
+from upm_cli.agent.server.problems import MEDIA_TYPE, ProblemError
 
 _WATCH_S = 0.5
 
@@ -35,7 +35,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._waits_since = self.loop.time()
         if len(self.connections) > self.limits.connections and not self._make_room():
-            self._end(Problem("busy", "there are too many connections", headers={"Retry-After": "1"}))
+            self._end(ProblemError("busy", "there are too many connections", headers={"Retry-After": "1"}))
         self._watch = self.loop.call_later(_WATCH_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -53,7 +53,7 @@ class GuardedProtocol(H11Protocol):
             self._waits_since = None
 
     def send_400_response(self, msg: str) -> None:
-        self._end(Problem("bad-request", "this is not HTTP/1.1"))
+        self._end(ProblemError("bad-request", "this is not HTTP/1.1"))
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest; return whether there was one."""
@@ -76,10 +76,10 @@ class GuardedProtocol(H11Protocol):
             self.transport.abort()
             return
         if self._waits_since is not None and now - self._waits_since > self.limits.head_s:
-            self._end(Problem("too-slow", f"the head of a request has to come within {self.limits.head_s:g} s"))
+            self._end(ProblemError("too-slow", f"the head of a request has to come within {self.limits.head_s:g} s"))
         self._watch = self.loop.call_later(_WATCH_S, self._look)
 
-    def _end(self, problem: Problem) -> None:
+    def _end(self, problem: ProblemError) -> None:
         """Answer outside of any request, and close."""
         body = bytes(problem.response("").body)
         head = [

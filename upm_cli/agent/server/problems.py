@@ -48,12 +48,10 @@ _OF_ERRORS: Final[Mapping[str, str]] = {
 }
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An answer that is an error. `more` are further members of the problem object."""
 
-    def __init__(
-        self, code: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, code: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(f"{code}: {detail}")
         self.code, self.detail, self.more = code, detail, more
         self.headers = dict(headers or {})
@@ -73,9 +71,9 @@ class Problem(Exception):
         return Response(canonical_json(body), self.status, self.headers, MEDIA_TYPE)
 
 
-def problem_of(error: UpmError) -> Problem:
+def problem_of(error: UpmError) -> ProblemError:
     """Return the answer to a request that ended in `error`."""
     code = _OF_ERRORS.get(error.code, "internal")
     if error.context.get("took") in ("older", "forked"):
         code = "older"
-    return Problem(code, error.message, upm_code=error.code, hint=error.hint)
+    return ProblemError(code, error.message, upm_code=error.code, hint=error.hint)
