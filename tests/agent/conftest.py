@@ -13,10 +13,6 @@ from upm_cli.agent import Agent, loading
 from upm_cli.app import main
 from upm_cli.clock import ManualClock
 from upm_cli.core import snapshot as codec
-from upm_cli.core.learning.labels import LabelCodec
-from upm_cli.core.learning.linear import LinearLearner
-from upm_cli.core.learning.spec import LearnerSpec
-from upm_cli.sources.decoder import Decoder
 from upm_cli.testing import Publisher
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/triage.jsonl"
@@ -26,8 +22,9 @@ NOW_MS = 1_764_000_000_000
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that has learned from the example file."""
+    """A project that has learned from the example file, and the model in its snapshot."""
 
+    project: Path
     arrays: dict[str, codec.Array]
     manifest: dict[str, Any]
 
@@ -37,30 +34,19 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Trained:
-    """Learn the example's messages, as a trainer does."""
-    batch = Decoder().decode_lines(EXAMPLE.read_bytes()).batch
-    labels = LabelCodec.begin("binary")
-    targets = labels.encode(batch).targets
-    learner = LinearLearner(LearnerSpec(task="binary", bits=12))
-    learner.learn_many(batch.x, targets)
-    arrays, meta = learner.model()
-    return Trained(arrays, {"schema_version": 1, "version": 1, "model": meta, "labels": labels.meta()})
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose trainer `main` has learned the example, with a snapshot in `model/`."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "upm.yaml").write_text(CONFIG)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train a project as a user does, take a snapshot, and export it."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "upm.yaml").write_text(CONFIG)
     for words in (
-        ("init", str(folder), "--no-input"),
-        ("-C", str(folder), "train", "main", "--source", str(EXAMPLE), "--once"),
-        ("-C", str(folder), "snapshot", "create", "main"),
-        ("-C", str(folder), "snapshot", "export", "main", "1", "--to", str(folder / "model")),
+        ("init", str(project), "--no-input"),
+        ("-C", str(project), "train", "main", "--source", str(EXAMPLE), "--once"),
+        ("-C", str(project), "snapshot", "create", "main"),
+        ("-C", str(project), "snapshot", "export", "main", "1", "--to", str(project / "model")),
     ):
         assert main([*words]) == 0, words
-    return folder
+    (file,) = (project / "model").glob("*.safetensors")
+    return Trained(project, *codec.decode(file.read_bytes()))
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from upm_cli.agent import FeaturesError, Prediction, encoding
 from upm_cli.app import main
-from upm_cli.core import snapshot as codec
 from upm_cli.core.learning.labels import LabelCodec
 from upm_cli.core.learning.model import LinearModel
 from upm_cli.core.window import Csr
@@ -23,16 +21,15 @@ Site = Any
 
 
 def test_an_agent_predicts_what_upm_predict_says(
-    site: Site, project: Path, messages: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    site: Site, messages: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = site.folder / "windows.jsonl"
     file.write_text("".join(json.dumps(features) + "\n" for features in messages))
     capsys.readouterr()
-    assert main(["-C", str(project), "predict", str(file), "-t", "main", "--version", "1", "--json"]) == 0
+    assert main(["-C", str(site.trained.project), "predict", str(file), "-t", "main", "--version", "1", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["predictions"]
     expected = [{key: value for key, value in row.items() if key != "window_id"} for row in said]
-    (exported,) = (project / "model").glob("*.safetensors")
-    site.publisher().publish(*codec.decode(exported.read_bytes()))
+    site.publish(site.publisher())
     agent = site.open()
     assert [dict(agent.predict(features).decoded) for features in messages] == expected
     assert [dict(made.decoded) for made in agent.predict_many(messages)] == expected

@@ -1,18 +1,16 @@
 """Things to deliver, and agents on loopback to deliver them to."""
 
 import datetime
-import hashlib
 import ipaddress
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deliveries import make_delivery
 from stub import Behave, Stub
 
 from upm_cli.adapters.base import Delivery
-from upm_cli.core.delivery.pointer import ModelFile, Place, Pointer
 
 
 @pytest.fixture
@@ -33,26 +31,6 @@ def serve() -> Iterator[Callable[..., Stub]]:
 def delivery(tmp_path: Path) -> Delivery:
     """Something to deliver, with a stored file of a megabyte."""
     return make_delivery(tmp_path / "model.bin", b"model" * 200_000)
-
-
-def make_delivery(path: Path, stored: bytes, **changes: object) -> Delivery:
-    path.write_bytes(stored)
-    digest = hashlib.sha256(stored).hexdigest()
-    pointer = Pointer(
-        trainer="main",
-        tenant="acmé & söhne/?",
-        version=42,
-        digest=digest,
-        ring="global",
-        place=Place(12, 34),
-        kind="activate",
-        decision_id="d-1",
-        issued_at_ms=1_764_000_000_000,
-        expires_at_ms=None,
-        model=ModelFile(codec="none", size_bytes=len(stored), raw_bytes=len(stored), file_digest=digest),
-    )
-    pointer = replace(pointer, **changes)  # type: ignore[arg-type]
-    return Delivery(pointer=pointer, envelope=pointer.envelope().encode(), model=path)
 
 
 @pytest.fixture(scope="session")
@@ -95,9 +73,3 @@ def _general_name(x509, name: str):  # type: ignore[no-untyped-def]
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def server_side(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context

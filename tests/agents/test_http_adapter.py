@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import make_delivery, server_side
+from deliveries import make_delivery, server_side
 from stub import Behave, Request, Stub, ack_of, answer, drips, honest, honest_answer, resets, says, sends
 
 from upm_cli.adapters.base import Deadline, Delivery, DeliveryError, Failure

@@ -49,7 +49,7 @@ class Agent:
         chance: random.Random,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self.name = opened.name
+        self.name, self.trainer = opened.name, opened.trainer
         self._follower: Follower = opened.follower
         self._ack_root = opened.ack_root
         self._journal = Journal(log, opened.name, clock, features=log_features)
@@ -75,6 +75,7 @@ class Agent:
         ca_file: Path | str | None = None,
         cache: Path | str | None = None,
         log_dir: Path | str | None = None,
+        log: Log | None = None,
         log_features: bool = True,
         name: str | None = None,
         poll_s: float = 1.0,
@@ -92,7 +93,8 @@ class Agent:
         for what it needs at its next start (default: below $XDG_STATE_HOME). With `log_dir`, predictions are logged
         there, with their features unless `log_features` is false. `name` is how the agent calls itself (default: the
         host's name). It looks for something new about every `poll_s` seconds; 0: only in `refresh()`. With `required`
-        false it opens although nothing is there yet, and predicts once there is. `clock` and `chance` are for tests.
+        false it opens although nothing is there yet, and predicts once there is. `log` is for whoever lets several
+        agents write one log; `clock` and `chance` are for tests.
 
         Raises AgentError when there is nothing it may serve.
         """
@@ -113,7 +115,7 @@ class Agent:
         opened.follower.begin(required=required)
         agent = cls(
             opened,
-            log=None if log_dir is None else Log(Path(log_dir), opened.name, used_clock),
+            log=log if log_dir is None else Log(Path(log_dir), opened.name, used_clock),
             log_features=log_features,
             poll_s=poll_s,
             clock=used_clock,
@@ -192,6 +194,11 @@ class Agent:
     def serving(self) -> Serving:
         """What is served now. Raises NothingToServeError while there is nothing."""
         return self._serving().describe(self._clock.now_ms())
+
+    @property
+    def envelope(self) -> bytes:
+        """The pointer that is served, in its envelope as it came. Raises NothingToServeError while there is none."""
+        return self._serving().envelope
 
     def health(self) -> Health:
         """Tell how the agent is doing."""

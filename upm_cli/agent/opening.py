@@ -24,6 +24,7 @@ class Opened:
     """An agent's parts. `ack_root` is the model directory that acks go to, if any."""
 
     name: str
+    trainer: str
     follower: Follower
     ack_root: Path | None
 
@@ -44,7 +45,7 @@ def open_place(
     text = os.fspath(location)
     if tenant is not None and not (tenant and tenant.isprintable()):
         raise AgentUsageError(f"{tenant!r} can't name a tenant", hint="leave it out for windows without a tenant")
-    own = _checked(name or _host_name(), "agent")
+    own = _checked(name or host_name(), "agent")
     keys = None if trust is None else TrustFile(Path(trust))
     where = text if _URL.match(text) else str(Path(text).expanduser().resolve())
     state = State(Path(cache) if cache is not None else default_folder(where, os.environ), clock)
@@ -64,7 +65,7 @@ def open_place(
         chosen = _trainer(trainer, lambda: trainers_in(root, chosen_for), state, chosen_for, text)
         origin, ack_root = Directory(root, chosen, chosen_for), root
     follower = Follower(origin, chosen, chosen_for, state=state, trust=keys, clock=clock)
-    return Opened(name=own, follower=follower, ack_root=ack_root)
+    return Opened(name=own, trainer=chosen, follower=follower, ack_root=ack_root)
 
 
 def _trainer(named: str | None, there: Callable[[], list[str]], state: State, tenant: str, where: str) -> str:
@@ -102,7 +103,7 @@ def _checked(name: str, what: str) -> str:
         raise AgentUsageError(exc.message, hint=exc.hint) from exc
 
 
-def _host_name() -> str:
+def host_name() -> str:
     """Return the host's name in the letters that names have."""
     found = re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().lower()).strip("-_")
     return found[:64] or "agent"

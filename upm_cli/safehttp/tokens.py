@@ -83,3 +83,28 @@ def _read_private(path: Path) -> str:
         return os.read(fd, _FILE_BYTES).decode("ascii", "replace")
     finally:
         os.close(fd)
+
+
+class TokenFile:
+    """A token as its file has it now: a new one counts from when the file changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, ...] | None = None
+        self._token: Token | None = None
+
+    def current(self) -> Token:
+        """Return the token. Raises what `read_token` raises: nobody is let in while the file can't be used."""
+        stamp = _stamp(self.path)
+        if self._token is None or stamp is None or stamp != self._stamp:
+            self._token = None
+            self._token, self._stamp = read_token(self.path), stamp
+        return self._token
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
