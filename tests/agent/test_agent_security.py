@@ -372,15 +372,18 @@ def gzip_bomb(raw_bytes: int) -> bytes:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
-from upm_cli.agent import Agent, DamagedError
+from upm_cli.agent import Agent
+
+def highest():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
 folder, warm = Path(sys.argv[1]), Path(sys.argv[2])
 Agent.open(warm, cache=folder / "warm", poll_s=0).predict({"hour": 9})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = highest()
 agent = Agent.open(folder / "models", cache=folder / "state", trainer="main", required=False, poll_s=0)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(after - before, agent.health().last_error.code, agent.health().last_error.message)
+print(highest() - before, agent.health().last_error.code, agent.health().last_error.message)
 """
 
 
@@ -409,7 +412,7 @@ def test_a_bomb_is_refused_with_flat_memory(site: Site, tmp_path: Path, how: str
     grown_kib, code, *words = done.stdout.split()
     assert code == "UPM-E134"
     assert "more than 16,777,216 bytes" in " ".join(words)
-    assert int(grown_kib) < 40 << 10, "the 16 MiB that were expected, and little more"
+    assert 15 << 10 < int(grown_kib) < 48 << 10, "the 16 MiB that were expected, and little more"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ TOTAL_BYTES: Final = 1 << 30
 QUEUE_LINES: Final = 20_000
 AGE_S: Final = 300.0
 EVERY_S: Final = 0.1
-_BATCH: Final = 64  # lines: what is done between two chances for others to run
+_BATCH: Final = 16  # lines that are made into text before other threads have a chance to run
 
 Line = Record | bytes
 
@@ -110,7 +110,8 @@ class Log:
         """Write the lines that wait now, a batch at a time."""
         waiting = len(self._queue)
         while waiting > 0:
-            lines = [self._queue.popleft() for _ in range(min(waiting, _BATCH))]
+            batch = min(waiting, max(_BATCH, waiting // 16))  # many wait: getting on with it is more urgent
+            lines = [self._queue.popleft() for _ in range(batch)]
             waiting -= len(lines)
             data = [line if isinstance(line, bytes) else prediction_line(line, self.agent) for line in lines]
             while data:
