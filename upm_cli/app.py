@@ -40,6 +40,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("validate", "validate", "Safety"),
     ("audit", "audit", "Safety"),
     ("at", "at", "Safety"),
+    ("agent", "agent", "Fleet"),
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),
