@@ -1,6 +1,7 @@
 """An HTTP agent in a thread, and a client that says what it gets."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -126,7 +127,7 @@ def running(
     made = Running(options, fleet, port)
     if options.token_file is not None:
         made.token = options.token_file.read_text().strip()
-    server = _Server(configuration(options, make_app(fleet, options, used, made.crashes.append)))
+    server = _Server(configuration(options, make_app(fleet, options, used, made.crashes.append), made.crashes.append))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),), daemon=True)
     thread.start()
     try:
@@ -140,10 +141,13 @@ def running(
 
 
 def raw(port: int, data: bytes, timeout_s: float = 10.0) -> bytes:
-    """Send `data` and return all that comes back until the other side closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as sock:
+    """Send `data` and return all that comes back until the other side closes, however it does."""
+    found = bytearray()
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as sock,
+        contextlib.suppress(ConnectionResetError, BrokenPipeError),
+    ):
         sock.sendall(data)
-        found = bytearray()
         while piece := sock.recv(65536):
             found += piece
     return bytes(found)

@@ -101,6 +101,7 @@ class Front:
         try:
             self._admit(scope, headers)
             await self._app(scope, receive, send)
+            return None
         except ClientDisconnect:
             return None
         except ProblemError as exc:

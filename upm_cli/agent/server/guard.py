@@ -1,14 +1,13 @@
 """Connections of clients that are slow, many, or do not speak HTTP: none of them may keep others waiting."""
 
 import asyncio
+import socket
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from upm_cli.agent.server.options import Limits
 from upm_cli.agent.server.problems import MEDIA_TYPE, ProblemError
-
-_WATCH_S = 0.5
 
 
 class GuardedProtocol(H11Protocol):
@@ -27,16 +26,22 @@ class GuardedProtocol(H11Protocol):
         self._watch: asyncio.TimerHandle | None = None
 
     @property
+    def _watch_s(self) -> float:
+        return min(self.limits.head_s, self.limits.stall_s) / 4
+
+    @property
     def is_working(self) -> bool:
         """Whether a request has come in and is not yet answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # an answer's head and body are two writes: without this the second waits for the client's delayed ACK, 40 ms
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._waits_since = self.loop.time()
         if len(self.connections) > self.limits.connections and not self._make_room():
             self._end(ProblemError("busy", "there are too many connections", headers={"Retry-After": "1"}))
-        self._watch = self.loop.call_later(_WATCH_S, self._look)
+        self._watch = self.loop.call_later(self._watch_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -51,6 +56,11 @@ class GuardedProtocol(H11Protocol):
         super().data_received(data)
         if self.is_working:
             self._waits_since = None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.is_working and self.conn.trailing_data[0]:  # the next head has begun to come already
+            self._waits_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         self._end(ProblemError("bad-request", "this is not HTTP/1.1"))
@@ -77,7 +87,7 @@ class GuardedProtocol(H11Protocol):
             return
         if self._waits_since is not None and now - self._waits_since > self.limits.head_s:
             self._end(ProblemError("too-slow", f"the head of a request has to come within {self.limits.head_s:g} s"))
-        self._watch = self.loop.call_later(_WATCH_S, self._look)
+        self._watch = self.loop.call_later(self._watch_s, self._look)
 
     def _end(self, problem: ProblemError) -> None:
         """Answer outside of any request, and close."""

@@ -31,6 +31,7 @@ from upm_cli.store.filelock import FileLock, noted_holder
 GRACE_S = 30  # for requests that are being answered when it is told to stop
 
 Tell = Callable[[str], None]
+Report = Callable[[BaseException], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ async def _run(options: ServeOptions, fleet: Fleet, listener: socket.socket, clo
     def report(error: BaseException) -> None:
         tell(f"error[UPM-E001]: {type(error).__name__}: {error}; details: {_crash(options, clock, error)}")
 
-    server = _Server(configuration(options, make_app(fleet, options, clock, report)))
+    server = _Server(configuration(options, make_app(fleet, options, clock, report), report))
     stopped: list[int] = []
 
     def stop(number: int) -> None:
@@ -95,9 +96,23 @@ async def _run(options: ServeOptions, fleet: Fleet, listener: socket.socket, clo
     return ExitCode.INTERRUPTED if stopped[:1] == [signal.SIGINT] else ExitCode.TERMINATED
 
 
-def configuration(options: ServeOptions, app: Any) -> uvicorn.Config:
-    """Return how Uvicorn serves `app`."""
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what matters is counted, and told by us
+class _Reporting(logging.Handler):
+    """Hands what Uvicorn calls an error to whoever is told of what nobody expected."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.ERROR)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._report(error or RuntimeError(record.getMessage()))
+
+
+def configuration(options: ServeOptions, app: Any, report: Report) -> uvicorn.Config:
+    """Return how Uvicorn serves `app`; its log is not wanted, but for errors."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.ERROR)
+    logger.handlers, logger.propagate = [_Reporting(report)], False
     limits = options.limits
     config = uvicorn.Config(
         app,
