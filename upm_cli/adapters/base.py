@@ -7,15 +7,15 @@ from typing import Protocol
 from upm_cli.clock import Clock
 from upm_cli.core.delivery.failures import FINAL, Failure
 from upm_cli.core.delivery.pointer import Place, Pointer
-from upm_cli.errors import UpmError
+from upm_cli.errors import PartialError
 
 __all__ = ["FINAL", "Ack", "Adapter", "Deadline", "Delivery", "DeliveryError", "Failure"]
 
 
-class DeliveryError(UpmError):
+class DeliveryError(PartialError):
     """One delivery failed. `retry_after_s`: the other side asked to be left alone for so long."""
 
-    kind, default_code = "partial", "UPM-E120"
+    default_code = "UPM-E120"
 
     def __init__(self, failure: Failure, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint, context={"failure": failure.value})

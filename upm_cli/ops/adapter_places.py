@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from upm_cli.errors import IntegrityError, InvalidError, UsageError
+from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.store import fsio
 from upm_cli.store.folders import Folder
 from upm_cli.store.surroundings import refuse_unsafe, refuse_unsafe_way
@@ -40,7 +40,7 @@ def check_directory(path: Path, home: Path, *, dry_run: bool = False) -> tuple[s
 def check_secret(path: Path, what: str) -> Path:
     """Return the absolute path of a file that holds a token or a CA certificate.
 
-    Raises InvalidError when it can't be read or is empty, and IntegrityError when others may read the token.
+    Raises UsageError when it can't be read or is empty, and IntegrityError when others may read the token.
     """
     found = path.absolute()
     option = f"--{what.replace('_', '-')}"
@@ -49,11 +49,9 @@ def check_secret(path: Path, what: str) -> Path:
         with found.open("rb") as file:
             is_empty = not file.read(1)
     except OSError as exc:
-        raise InvalidError(
-            f"{option} {path}: {exc.strerror}", hint="name a file you may read", code="UPM-E121"
-        ) from exc
+        raise UsageError(f"{option} {path}: {exc.strerror}", hint="name a file you may read", code="UPM-E121") from exc
     if is_empty or not stat.S_ISREG(about.st_mode):
-        raise InvalidError(f"{option} {path} is empty, or no file", hint="put the token into it", code="UPM-E121")
+        raise UsageError(f"{option} {path} is empty, or no file", hint="put the token into it", code="UPM-E121")
     if what == "token_file" and about.st_mode & 0o077:
         raise IntegrityError(
             f"{option} {path} can be read by others (mode {stat.S_IMODE(about.st_mode):04o})",

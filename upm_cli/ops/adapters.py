@@ -238,6 +238,19 @@ def overview(reader: "Reader", settings: "Settings", now_ms: int) -> dict[str, A
     }
 
 
+def problems(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what needs a person in an overview, with the command to type next."""
+    told = []
+    for trainer in sorted({row["trainer"] for row in found["adapters"]}):
+        bad = [row for row in found["adapters"] if row["trainer"] == trainer and row["status"] == "errored"]
+        if bad:
+            first = bad[0]
+            more = f" and {len(bad) - 1} more adapters" if len(bad) > 1 else ""
+            said = f"adapter {first['adapter_key']}{more} errored: {first['last_error']}"
+            told.append({"trainer": trainer, "problem": said, "next": "upm sync status"})
+    return told
+
+
 _ORDER = {"errored": 0, "pending": 1, "syncing": 2, "synced": 3}  # what needs a person stands on top
 
 
@@ -264,8 +277,28 @@ def as_json(row: Adapter) -> dict[str, Any]:
         "last_error_at": None if row.last_error_at_ms is None else iso(row.last_error_at_ms),
         "lag_versions": lag(row),
         "note": memo.note or None,
+        "why": row.last_error or memo.note or None,
         "agent": memo.agent,
         "agents": None if agents is None else {"on": agents.on, "behind": agents.behind, "stale": agents.stale},
+    }
+
+
+def details(row: Adapter) -> dict[str, Any]:
+    """Return everything about one row in plain values."""
+    memo, sent = Memo.of(row), Memo.of(row).sent
+    expires_at_ms = None if sent is None else sent.expires_at_ms
+    return {
+        **as_json(row),
+        "token_file": memo.token_file,
+        "ca_file": memo.ca_file,
+        "desired_digest": row.digest,
+        "desired_epoch": row.epoch,
+        "desired_serial": row.serial,
+        "digest": row.acked_digest,
+        "serial": row.acked_serial,
+        "signed_by": None if sent is None else sent.keyid,
+        "expires_at": None if expires_at_ms is None else iso(expires_at_ms),
+        "created_at": iso(row.created_at_ms),
     }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Show = Callable[[int, int], None]  # how many are confirmed, of how many
 STEP_S: Final = 0.05
 LOOK_S: Final = 0.1  # between two looks at what another process does
-FINISH_S: Final = 2.0  # what is under way when the time is over may take so much longer
+FINISH_S: Final = 0.5  # what is under way when the time is over may take so much longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,23 @@ class Ran:
         return len(self.rows) - self.confirmed - self.errored
 
     @property
+    def left(self) -> list[Adapter]:
+        """Those that should have something and did not confirm it; one with nothing to send is not among them."""
+        given_up = [row for row in self.rows if row.status is AdapterStatus.ERRORED]
+        return given_up + [row for row in self.rows if _is_pending(row) and row.pointer is not None]
+
+    @property
+    def waiting(self) -> int:
+        """How many have nothing to be sent and nothing confirmed: nothing is live for them, or it is barred."""
+        return sum(1 for row in self.rows if _is_pending(row) and row.pointer is None)
+
+    @property
     def undelivered(self) -> int:
-        """How many have something to be sent that is not confirmed; those with nothing to send are not among them."""
-        return sum(1 for row in self.rows if row.status is not AdapterStatus.SYNCED and _has_to_have(row))
+        return len(self.left)
 
 
-def _has_to_have(row: Adapter) -> bool:
-    return row.pointer is not None or row.status is AdapterStatus.ERRORED
+def _is_pending(row: Adapter) -> bool:
+    return row.status in (AdapterStatus.PENDING, AdapterStatus.SYNCING)
 
 
 def run_pass(
@@ -104,7 +114,9 @@ def _deliver(
             if show is not None:
                 show(_done(syncer.rows), len(syncer.rows))
         timed_out = not settled
-        syncer.finish(FINISH_S)
+        syncer.finish(
+            FINISH_S if end_s is None else min(FINISH_S, max(0.0, end_s - clock.monotonic_s()) + FINISH_S / 4)
+        )
     finally:
         syncer.close()
         if settings.telemetry.enabled:
@@ -146,6 +158,12 @@ def _as_planned(
         fleet = Fleet.read(reader, settings, store.home, signs)
     planned = [plan(row, fleet.targets[key], terms) for key, row in fleet.rows.items() if is_of(trainers, row)]
     return tuple(each.row if each.pointer is None else replace(each.row, pointer="") for each in planned)
+
+
+def to_send(store: "Store", clock: Clock, settings: "Settings") -> list[Adapter]:
+    """Return the adapters that a pass would send to now, as they would be planned."""
+    rows = _as_planned(store, clock, settings, None)
+    return [row for row in rows if row.pointer is not None and row.status is not AdapterStatus.SYNCED]
 
 
 def is_of(trainers: Collection[str] | None, row: Adapter) -> bool:
