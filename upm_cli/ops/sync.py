@@ -205,8 +205,17 @@ class Syncer:
             if job.group is not None and running[job.group] >= _TOGETHER:
                 self._waiting.append(job)
                 continue
+            if self._is_in_vain(job):
+                self._claimed -= set(map(key_of, job.rows))
+                continue
             running[job.group] += 1
             self._jobs[self._crew.submit(self._work(job))] = replace(job, begun_s=self._clock.monotonic_s())
+
+    def _is_in_vain(self, job: _Job) -> bool:
+        """Say whether the endpoint of a job was found to be in trouble since it was claimed."""
+        breakers = [self._breakers.get(endpoint_of(row), Breaker()) for row in job.rows]
+        now_ms = self._clock.now_ms()
+        return not job.is_look and all(each.cools(self._breaking, now_ms) for each in breakers)
 
     def _work(self, job: _Job) -> Callable[[], Sequence[Outcome] | Sequence[Look]]:
         if job.is_look:

@@ -203,7 +203,10 @@ class Trigger:
     due_ms: int = 0  # when something is due by time alone
 
     def pulled(self, store: "Store", now_ms: int) -> bool:
-        """Say whether to plan; one stat unless the state has changed, and then one look at its head and new events."""
+        """Say whether to plan; one stat unless the state has changed, and then one look at its head and new events.
+
+        Once it is pulled it stays so until `reset`.
+        """
         if now_ms >= self.due_ms:
             return True
         token = store.token()
@@ -212,6 +215,8 @@ class Trigger:
         with store.read() as reader:
             is_news = reader.meta.ledger.count != self.ledger or self._has_event(reader)
             self.token, self.position = token, reader.meta.outbox_position
+        if is_news:
+            self.due_ms = 0
         return is_news
 
     def reset(self, fleet: Fleet, due_ms: int) -> None:

@@ -35,7 +35,7 @@ class Kinds(Protocol):
 class Outcome:
     """What one try at one row came to: an ack that confirms its pointer, or an error.
 
-    `found` is what the place says it serves where that is something else.
+    `found` is what a place that refused says it serves.
     """
 
     key: Key
@@ -94,14 +94,13 @@ class Sender:
     ) -> Outcome:
         """Believe an ack only if it names the digest and the place that were sent."""
         sent = Place(row.epoch, row.serial)
-        found: Found | None = None
         if isinstance(done, Ack):
             if _confirms(done, row):
                 return Outcome(key=key_of(row), sent=sent, took_ms=took_ms, ack=done)
             said = f"v{done.version} ({done.digest[:12]}…) of {done.place}"
-            found = Found(place=done.place, version=done.version, digest=done.digest)
             done = DeliveryError(Failure.LYING, f"asked for v{row.version} of {sent}, it says that it serves {said}")
-        elif done.failure in (Failure.REFUSED, Failure.LYING) and adapter is not None:
+        found: Found | None = None
+        if adapter is not None and done.failure is Failure.REFUSED:
             found = self._ask(adapter, row)
         return Outcome(key=key_of(row), sent=sent, took_ms=took_ms, error=done, found=found)
 

@@ -29,10 +29,12 @@ class Breaker:
     probing: bool = False  # the one delivery of the half-open state is under way
 
     def is_open(self, policy: BreakerPolicy, now_ms: int) -> bool:
-        """Say whether nothing may be sent at `now_ms`. A wall clock that was set back opens nothing for longer."""
-        if self.failures < policy.failures:
-            return False
-        return self.probing or 0 <= now_ms - self.failed_at_ms < policy.cooldown_ms
+        """Say whether nothing new may be sent at `now_ms`."""
+        return self.cools(policy, now_ms) or (self.probing and self.failures >= policy.failures)
+
+    def cools(self, policy: BreakerPolicy, now_ms: int) -> bool:
+        """Say whether its cooldown runs. A wall clock that was set back makes it no longer."""
+        return self.failures >= policy.failures and 0 <= now_ms - self.failed_at_ms < policy.cooldown_ms
 
     def opens_at_ms(self, policy: BreakerPolicy) -> int:
         """Return when one may be let through again."""
