@@ -80,6 +80,7 @@ class Network:
     down: Callable[[str], DeliveryError | None] = lambda key: None
     late: list[tuple[Agent, bytes, bytes]] = field(default_factory=list)
     sent: list[tuple[str, str]] = field(default_factory=list)  # what was tried, in order
+    were_late: int = 0
 
     def agent(self, key: str, tenant: str = "") -> Agent:
         return self.agents.setdefault((key, tenant), Agent(key, self.clock))
@@ -98,6 +99,7 @@ class Network:
             raise DeliveryError(Failure.UNREACHABLE, "connection reset")
         if self._happens(self.delayed):
             self.late.append((agent, raw, model))
+            self.were_late += 1
             raise DeliveryError(Failure.TIMEOUT, "no answer in time")
         if self._happens(self.corrupted):
             which = self.chance.randrange(2)
@@ -111,7 +113,7 @@ class Network:
             took = agent.take(raw, model)
             if took in REFUSED:
                 raise DeliveryError(Failure.REFUSED, f"refused: {took}")
-        if self.late and self._happens(0.5):
+        if self.late and self._happens(0.1):
             self.arrive_late()
 
     def arrive_late(self) -> None:
@@ -238,7 +240,7 @@ class World:
         end_s = self.clock.monotonic_s() + within_s
         while not syncer.is_settled() and self.clock.monotonic_s() < end_s:
             syncer.step(0, **more)
-            self.clock.advance(0.05)
+            self.clock.advance(0.1)
         syncer.finish(0)
         return syncer
 

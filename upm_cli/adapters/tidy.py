@@ -17,14 +17,14 @@ def remove_old(here: Folder, now_ms: int) -> int:
     Best effort: where a pointer can't be read nothing is removed, as it may name anything.
     """
     with contextlib.suppress(OSError):
-        named = _named(here)
+        named = _named(here, now_ms)
         if named is not None:
             with here.below(places.MODELS) as models:
                 return sum(_remove(models, name, now_ms) for name in models.names() if name not in named)
     return 0
 
 
-def _named(here: Folder) -> set[str] | None:
+def _named(here: Folder, now_ms: int) -> set[str] | None:
     """Return the file names of all models that pointers name; None when one can't be read."""
     named: set[str] = set()
     with here.below(places.POINTERS) as pointers:
@@ -32,6 +32,7 @@ def _named(here: Folder) -> set[str] | None:
             with pointers.below(trainer) as folder:
                 for name in folder.names():
                     if name.endswith(fsio.TEMP_SUFFIX):
+                        _remove(folder, name, now_ms)
                         continue
                     raw = folder.read(name, envelope.MAX_ENVELOPE_BYTES)
                     found = None if raw is None else pointer_in(raw)
@@ -41,7 +42,7 @@ def _named(here: Folder) -> set[str] | None:
     return named
 
 
-def _remove(models: Folder, name: str, now_ms: int) -> bool:
-    with models.file(name) as (_, found):
+def _remove(folder: Folder, name: str, now_ms: int) -> bool:
+    with folder.file(name) as (_, found):
         is_old = now_ms - found.st_mtime_ns // 1_000_000 >= GRACE_MS
-    return is_old and models.drop(name)
+    return is_old and folder.drop(name)

@@ -135,8 +135,11 @@ class Folder:
         temporary = f".{second}.{secrets.token_hex(4)}{fsio.TEMP_SUFFIX}"
         self._at("link", second)
         os.link(name, temporary, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
-        self.rename(temporary, second)
-        self.drop(temporary)  # the same file twice: a rename leaves both names
+        try:
+            self.rename(temporary, second)
+        finally:  # it failed, or they were the same file: then a rename leaves both names
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=self.fd)
 
     def drop(self, name: str) -> bool:
         """Remove the file `name`; return whether it was there."""

@@ -66,6 +66,8 @@ def sync_together(fds: Sequence[int], path: Path) -> None:
 
     Many at once cost one flush of each file system instead of one for each file.
     """
+    if not fds:
+        return
     fsio.faults.at("fsync", path)
     if len(fds) < _MANY or _syncfs is None:
         for fd in fds:
