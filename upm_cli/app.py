@@ -33,6 +33,8 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("rollback", "rollback", "Release"),
     ("rollout", "rollout", "Release"),
     ("tenant", "tenant", "Release"),
+    ("adapter", "adapter", "Fleet"),
+    ("sync", "sync", "Fleet"),
     ("drift-report", "drift", "Safety"),
     ("gate", "gate", "Safety"),
     ("quarantine", "quarantine", "Safety"),

@@ -271,6 +271,12 @@ class AdapterSyncSettings:
     max_backoff_ms: int = setting(60_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
     max_parallel: int = setting(16, "Agents that are sent to at the same time.", at_least=1, at_most=256)
     poll_ms: int = setting(500, "How often adapter sync looks for something to send.", at_least=10, at_most=DAY_MS)
+    look_ms: int = setting(
+        60_000,
+        "How often a place that is in sync is asked again what it serves; 0: never.",
+        at_least=0,
+        at_most=DAY_MS,
+    )
     breaker_failures: int = setting(
         5, "Failures in a row after which an endpoint is left alone for a while.", at_least=1, at_most=1000
     )

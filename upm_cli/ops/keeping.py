@@ -18,7 +18,7 @@ from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.record import record
-from upm_cli.store import activations, blobs, collect, fsio, pins, snapshots, trainers
+from upm_cli.store import activations, adapters, blobs, collect, fsio, pins, snapshots, trainers
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Reader, Store, Tx
@@ -177,10 +177,25 @@ class _Plan:
 def _plan(reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int) -> _Plan:
     trainer, rows = trainers.get(reader, name), snapshots.list_for(reader, name)
     protected = protected_versions(
-        trainer, rows, activations.live(reader, name), activations.history(reader, name), pins.live(reader, name)
+        trainer,
+        rows,
+        activations.live(reader, name),
+        activations.history(reader, name),
+        pins.live(reader, name),
+        _handed_out(reader, name),
     )
     plan = plan_retention(rows, policy, protected, now_ms)
     return _Plan(trainer=name, rows=rows, delete=plan.delete, protected=plan.protected)
+
+
+def _handed_out(reader: "Reader", name: str) -> dict[int, str]:
+    """Return the versions of a trainer that adapters should have, or have confirmed."""
+    found: dict[int, str] = {}
+    for row in adapters.list_all(reader):
+        for version in (row.version, row.acked_version):
+            if row.trainer == name and version is not None:
+                found.setdefault(version, f"handed to adapter {row.adapter_key}")
+    return found
 
 
 def _gc_record(decision_id: str, plan: _Plan, policy: RetentionPolicy, now_ms: int, reason: str) -> DecisionRecord:

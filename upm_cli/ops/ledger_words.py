@@ -180,6 +180,22 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(words)
 
 
+def _adapter(details: Details) -> str:
+    whose = [tenant or "windows without a tenant" for tenant in details["tenants"]]
+    return f"{details['kind']} {details['location']}, models of {details['trainer']} for {_and(whose[:3])}" + (
+        f" and {len(whose) - 3} more" if len(whose) > 3 else ""
+    )
+
+
+def _retried(details: Details) -> str:
+    return f"{len(details['adapters'])} tried again"
+
+
+def _lowered(details: Details) -> str:
+    places = [f"{name} from epoch {epoch}, serial {serial}" for name, (epoch, serial) in details["adapters"].items()]
+    return "may step down: " + ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+
+
 _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.activate": _activate,
     "snapshot.refuse": _refuse,
@@ -208,4 +224,8 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "clock.jump": _jump,
     "tenant.": _tenant,
     "override.": _override,
+    "adapter.add": _adapter,
+    "adapter.remove": _adapter,
+    "adapter.retry": _retried,
+    "adapter.lower": _lowered,
 }

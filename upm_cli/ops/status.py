@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli.clock import Clock
 from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
+from upm_cli.ops import adapters
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
 
@@ -91,10 +92,13 @@ def train_result(store: "Store", details: Mapping[str, Any], *, since_version: i
 
 
 def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, Any]:
-    """Return what `upm status` prints: workers, trainers worst first, problems with what to do next."""
+    """Return what `upm status` prints: workers, trainers worst first, adapters, problems with what to do next."""
     shown = all_trainers(store, settings)
     now = clock.now_ms()
-    return overview_of(store, shown, all_workers(store, now), now)
+    with store.read() as reader:
+        fleet = adapters.overview(reader, settings, now)
+    found = overview_of(store, shown, all_workers(store, now), now)
+    return {**found, "adapters": fleet, "problems": [*found["problems"], *adapters.problems(fleet)]}
 
 
 def overview_of(

@@ -9,7 +9,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
-from upm_cli.store import activations, drift, freezes, lease, snapshots, streams, trainers
+from upm_cli.store import activations, adapters, drift, freezes, lease, snapshots, streams, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -129,6 +129,13 @@ def _refuse_serving(reader: "Reader", name: str) -> None:
         raise RefusedError(
             f"trainer {name} serves version {live[serving[0]].version} in {serving[0]}",
             hint="agents would lose their model; a trainer that has served stays on the record: upm pause it instead",
+            code="UPM-E052",
+        )
+    fed = sorted({row.adapter_key for row in adapters.list_all(reader) if row.trainer == name})
+    if fed:
+        raise RefusedError(
+            f"models of trainer {name} are handed to {len(fed)} adapters: {', '.join(fed[:5])}",
+            hint=f"first: upm adapter remove {fed[0]}",
             code="UPM-E052",
         )
 

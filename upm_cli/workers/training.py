@@ -26,13 +26,15 @@ class TrainingJob:
     sources: Sequence[str] = ()
     format: str = "auto"
     follow: bool = False
+    delivers: bool = False  # there are adapters: what is live is handed to them meanwhile
 
     def children(self) -> list[Child]:
         flags = self.project.flags()
         trainer = Child(f"trainer-{self.trainer}", ["trainer", self.trainer, *flags], upstream=self._ingest)
         monitor = Child(f"drift-{self.trainer}", ["drift", self.trainer, *flags], upstream=trainer.name)
         ingest = [ingest_child(self.project, self.stream, self.sources, self.format, follow=self.follow)]
-        return [*(ingest if self.sources else []), trainer, monitor]
+        sync = Child("adapter-sync", ["adapter-sync", "sync", *flags, "--drain"], upstream=monitor.name, is_vital=False)
+        return [*(ingest if self.sources else []), trainer, monitor, *([sync] if self.delivers else [])]
 
     @property
     def _ingest(self) -> str:
