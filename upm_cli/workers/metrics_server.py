@@ -255,6 +255,7 @@ class Handler(BaseHTTPRequestHandler):
             body = gzip.compress(body, compresslevel=5, mtime=0)
             more.append(("Content-Encoding", "gzip"))
         self.close_connection = True
+        self.request_version = self.protocol_version  # HTTP/0.9, and nonsense, would get no status line
         self.send_response(status)
         more += [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Connection", "close")]
         for name, value in (*more, ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")):

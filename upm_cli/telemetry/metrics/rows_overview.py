@@ -24,7 +24,7 @@ GLANCE: Final = Row(
         ),
         Panel(
             title="Alerts firing",
-            about="Alerts of upm that fire now; 0 as well when the rules of upm metrics alerts are not loaded.",
+            about="Alerts that fire now; 0 as well when the rules of upm metrics alerts are not loaded.",
             queries=(ask('count(ALERTS{alertname=~"Upm.*",alertstate="firing"}) or vector(0)', "firing"),),
             **STAT,
             limits=((1, "red"),),

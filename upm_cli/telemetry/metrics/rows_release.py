@@ -38,7 +38,7 @@ RELEASE: Final = Row(
         Panel(
             title="Rollbacks",
             about=(
-                "Rollbacks of the last day, by upm itself or by a person. upm audit list --type "
+                "Rollbacks of the last day, automatic or by a person. upm audit list --type "
                 "'snapshot.rollback' says why."
             ),
             queries=(ask("sum by (trainer, by) (increase(upm_rollbacks_total{OF}[24h]))", "{{trainer}} {{by}}"),),
