@@ -38,14 +38,14 @@ _LEARNING: Final = (
         name="UpmDriftP95",
         expr='upm_drift_p95{range="1h"} >= ignoring (range) upm_drift_threshold',
         severity="critical",
-        summary="{{ $labels.trainer }}: drift P95 of the last hour is {{ $value | humanize }}, at or over its limit",
+        summary='{{ $labels.trainer }}: drift P95 of the last hour is {{ printf "%.3g" $value }}, at or over its limit',
     ),
     Alert(
         code="UPM-A002",
         name="UpmDriftP95Day",
         expr='upm_drift_p95{range="24h"} >= ignoring (range) upm_drift_threshold',
         severity="warning",
-        summary="{{ $labels.trainer }}: drift P95 of the last day is {{ $value | humanize }}, at or over its limit",
+        summary='{{ $labels.trainer }}: drift P95 of the last day is {{ printf "%.3g" $value }}, at or over its limit',
     ),
     Alert(
         code="UPM-A003",
@@ -81,7 +81,7 @@ _LEARNING: Final = (
         name="UpmDeadLetters",
         expr=(
             'increase(upm_windows_total{fate="dead_letter"}[1h])'
-            " / ignoring (fate) increase(upm_windows_read_total[1h]) > 0.01"
+            " / ignoring (fate) (increase(upm_windows_read_total[1h]) > 0) > 0.01"
         ),
         severity="warning",
         summary="{{ $labels.trainer }}: {{ $value | humanizePercentage }} of the last hour's windows are dead letters",
@@ -173,7 +173,7 @@ _OPERATION: Final = (
         name="UpmWorkerRestarts",
         expr="increase(upm_worker_restarts_total[15m]) > 3",
         severity="warning",
-        summary="{{ $labels.worker }}: started again {{ $value | humanize }} times within 15 minutes",
+        summary='{{ $labels.worker }}: started again {{ printf "%.0f" $value }} times within 15 minutes',
     ),
     Alert(
         code="UPM-A011",
