@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from upm_cli.config.schema import DriftMonitorSettings, Settings, SupervisorSett
 from upm_cli.core.records import DriftStatus, DriftWindow, Segment, Stream, TrainerStatus
 from upm_cli.errors import InvalidError
 from upm_cli.ops import made_up, rollout
-from upm_cli.ops.metrics import adapters
+from upm_cli.ops.metrics import adapters, supervised
 from upm_cli.ops.metrics.collect import Collector
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import drift, fsio, layout, lease, ledger, runfiles, segments, streams, telemetry, trainers
@@ -348,6 +348,63 @@ def test_workers_are_told_by_their_lease_and_their_last_word(project: Project) -
     assert project.read("upm_worker_status_timestamp_seconds") == {"trainer-main trainer": T0 / 1000 - 4}
     assert project.read("upm_worker_restarts_total") == {"trainer-main trainer": 2}
     assert project.read("upm_trainer_windows_per_second") == {}
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process, as ops.supervisor reports it."""
+
+    name: str
+    state: str
+    restarts: int
+    pid: int | None = 4711
+    rss_bytes: int | None = 5_000_000
+    jobs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    state: str
+    workers: list[Process]
+
+
+def test_a_supervisor_knows_restarts_and_who_gave_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.learn()
+    report = Report(
+        "running",
+        [
+            Process("trainer-main", "running", 2, jobs={"trainer-main": {"state": "running", "restarts": 1}}),
+            Process("pool-1", "running", 0, jobs={"drift-main": {"state": "backoff", "restarts": 7}}),
+            Process("ingest-main", "fatal", 3, pid=None, rss_bytes=None),
+        ],
+    )
+    monkeypatch.setattr(supervised, "report", lambda _: report)
+    for name in ("trainer-main", "drift-main", "ingest-main"):
+        runfiles.write_status(project.home, name, {"lease": name, "state": "training", "at_ms": T0})
+    with lease.acquire(project.home, "trainer-main", "test"), lease.acquire(project.home, "drift-main", "test"):
+        assert project.read("upm_worker_up") == {
+            "drift-main drift": 1,
+            "ingest-main ingest": 0,
+            "pool-1 pool": 1,
+            "supervisor supervisor": 1,
+            "trainer-main trainer": 1,
+        }
+        assert set(project.read("upm_worker_state")) == {
+            "drift-main drift backoff",
+            "ingest-main ingest fatal",
+            "pool-1 pool running",
+            "supervisor supervisor running",
+            "trainer-main trainer training",
+        }
+        assert project.read("upm_worker_restarts_total") == {
+            "drift-main drift": 7,
+            "ingest-main ingest": 3,
+            "pool-1 pool": 0,
+            "supervisor supervisor": 0,
+            "trainer-main trainer": 3,
+        }
+        resident = {"pool-1 pool": 5_000_000, "trainer-main trainer": 5_000_000}
+        assert project.read("upm_worker_resident_memory_bytes") == resident
 
 
 def test_a_running_ingest_worker_knows_its_buffer_better_than_the_state(project: Project) -> None:

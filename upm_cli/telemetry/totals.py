@@ -67,10 +67,14 @@ def _success(point: Point) -> Parts:
 
 
 def _failure(point: Point) -> Parts:
-    """The first try of a sync is no retry; `retry_count` of a point is the largest of those it is made of."""
+    """`retry_count` is how many tries there were so far, this one included: the first is no retry.
+
+    Of a point that is made of several it is the largest.
+    """
     about = {"trainer": _trainer(point)}
     yield Sample("upm_adapter_sync_failures_total", point.count, about)
-    yield Sample("upm_adapter_sync_retries_total", min(point.count, point.measurements["retry_count"]), about)
+    retries = max(0, min(point.count, point.measurements["retry_count"] - 1))
+    yield Sample("upm_adapter_sync_retries_total", retries, about)
 
 
 def _trainer(point: Point) -> str:

@@ -24,6 +24,7 @@ from upm_cli.telemetry.metrics.exposition import CONTENT_TYPE
 from upm_cli.workers.lifeline import Stop
 
 POLL_S: Final = 0.2
+WAIT_S: Final = 10.0
 _ALLOW: Final = {HTTPStatus.METHOD_NOT_ALLOWED: (("Allow", "GET, HEAD"),)}
 _LOCAL: Final = frozenset({"localhost"})
 _TURNED_AWAY: Final = (
@@ -194,7 +195,10 @@ def run(server: MetricsServer, stop: Stop, clock: Clock) -> int:
 
 @contextlib.contextmanager
 def every(seconds: float, do: Callable[[], None]) -> Iterator[None]:
-    """Do something now and then, in a thread beside the block; an end of the block does not wait for it."""
+    """Do something at once and then now and then, in a thread beside the block.
+
+    At its end the block waits for what is under way, but not for long.
+    """
     over = threading.Event()
 
     def loop() -> None:
@@ -202,11 +206,13 @@ def every(seconds: float, do: Callable[[], None]) -> Iterator[None]:
         while not over.wait(seconds):
             do()
 
-    threading.Thread(target=loop, daemon=True).start()
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         over.set()
+        thread.join(WAIT_S)
 
 
 class Handler(BaseHTTPRequestHandler):

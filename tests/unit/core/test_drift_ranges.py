@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.drift_ranges import WindowScores, pooled, within
@@ -31,6 +31,7 @@ def test_no_window_says_nothing() -> None:
     assert pooled([]) is None
 
 
+@settings(deadline=None)
 @given(SCORES)
 def test_one_window_says_what_its_record_says(scores: list[float]) -> None:
     found = pooled([kept(scores)])
@@ -38,6 +39,7 @@ def test_one_window_says_what_its_record_says(scores: list[float]) -> None:
     assert (found.p95, found.max, found.n) == (p95(np.array(scores)), max(scores), len(scores))
 
 
+@settings(deadline=None)
 @given(st.lists(SCORES, min_size=2, max_size=8))
 def test_several_windows_agree_with_their_scores_taken_together(windows: list[list[float]]) -> None:
     found = pooled([kept(scores) for scores in windows])

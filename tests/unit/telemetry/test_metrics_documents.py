@@ -21,6 +21,7 @@ from upm_cli.telemetry.metrics import documents, families
 from upm_cli.telemetry.metrics.families import Kind
 from upm_cli.telemetry.metrics.panels import Panel
 from upm_cli.telemetry.metrics.reference import markdown
+from upm_cli.telemetry.metrics.rows_overview import SEED
 from upm_cli.telemetry.metrics.rules import ALERTS, RECORDINGS, Alert
 from upm_cli.telemetry.metrics.table import FAMILIES, SECTIONS
 
@@ -82,7 +83,7 @@ def test_queries_are_narrowed_by_every_variable_of_the_dashboard() -> None:
 
 
 def test_the_six_panels_of_the_seed_are_there_in_order() -> None:
-    numbered = [panel.title for panel in documents.SEED.panels]
+    numbered = [panel.title for panel in SEED.panels]
     assert [title[:2] for title in numbered] == ["1 ", "2 ", "3 ", "4 ", "5 ", "6 "]
     assert "freshness" in numbered[0]
     assert "P95" in numbered[1]
@@ -175,7 +176,7 @@ def test_every_command_that_a_page_or_a_panel_tells_to_type_exists() -> None:
 
 def test_panels_say_what_to_do_where_there_is_an_alert() -> None:
     shown: dict[str, Any] = {panel["title"]: panel for panel in documents.dashboard("https://x/{code}")["panels"]}
-    panel: Panel = documents.SEED.panels[1]
+    panel: Panel = SEED.panels[1]
     assert shown[panel.title]["description"].endswith("What to do: upm explain UPM-A001.")
     assert shown[panel.title]["links"][0]["url"] == "https://x/UPM-A001"
     assert documents.dashboard()["panels"][7]["links"] == []

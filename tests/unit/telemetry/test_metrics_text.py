@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,6 +24,7 @@ def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=5))
 def test_names_and_numbers_come_back_as_they_were(lags: dict[str, float]) -> None:
     samples = [Sample("upm_trainer_lag_seconds", value, {"trainer": name}) for name, value in lags.items()]
@@ -124,6 +125,7 @@ def test_a_trainer_that_is_called_other_belongs_to_the_rest() -> None:
     assert values(bound(lags([OTHER, "a", "b"], "upm_trainer_lag_rows"), {"trainer": 2})) == {"a": 2, OTHER: 1 + 3}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdefgh"), unique=True), st.integers(1, 5))
 def test_nothing_that_is_counted_gets_lost(names: list[str], cap: int) -> None:
     samples = lags(names, "upm_windows_read_total")

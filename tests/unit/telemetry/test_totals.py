@@ -23,12 +23,12 @@ def failure(count: int, retry_count: int) -> Point:
 
 def test_syncs_are_counted_and_timed() -> None:
     totals = Totals()
-    totals.take([success(2, 300), success(1, 50), failure(1, 0), failure(4, 3)])
+    totals.take([success(2, 300), success(1, 50), failure(1, 1), failure(4, 3), failure(1, 0), failure(1, 9)])
     assert sums(totals) == {
         "upm_adapter_sync_successes_total": 3,
         "upm_adapter_sync_duration_seconds_sum": 0.35,
         "upm_adapter_sync_duration_seconds_count": 3,
-        "upm_adapter_sync_failures_total": 5,
+        "upm_adapter_sync_failures_total": 7,
         "upm_adapter_sync_retries_total": 3,
     }
     assert {sample.labels["trainer"] for sample in totals.samples()} == {"main"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from upm_cli import __version__
 from upm_cli.clock import Clock
 from upm_cli.errors import IntegrityError, UpmError
-from upm_cli.ops.metrics import adapters, state, workers
+from upm_cli.ops.metrics import adapters, state, supervised, workers
 from upm_cli.ops.metrics.history import LedgerCounts, TelemetryCounts
 from upm_cli.ops.metrics.state import Look
 from upm_cli.ops.status import being_trained, configured
@@ -134,7 +134,8 @@ class Collector:
         yield from self._telemetry.samples(self._names(), self._synced)
 
     def _workers(self) -> Iterator[Sample]:
-        return workers.samples(self._store.home, runfiles.read_statuses(self._store.home))
+        told = supervised.words(supervised.report(self._store))
+        return workers.samples(self._store.home, runfiles.read_statuses(self._store.home), told)
 
     def _machine(self) -> Iterator[Sample]:
         home = self._store.home

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from upm_cli.errors import UpmError
+from upm_cli.ops.metrics.supervised import Word
 from upm_cli.store import lease
 from upm_cli.telemetry.metrics.exposition import Sample
 
@@ -17,15 +18,14 @@ _STATE: Final = re.compile(r"[a-z][a-z ]{0,31}")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def samples(home: Path, statuses: Sequence[Status]) -> Iterator[Sample]:
-    """Yield what `statuses`, the status files of a project, say of each worker.
+def samples(home: Path, statuses: Sequence[Status], told: Mapping[str, Word]) -> Iterator[Sample]:
+    """Yield what `statuses`, the status files of a project, say of each worker, and what its supervisor has `told`.
 
     A file that a newer or broken program wrote tells what it can; the rest of it is left out.
     """
-    for status in statuses:
-        name = status.get("worker")
-        if isinstance(name, str) and name:
-            yield from _worker(home, name, status)
+    known = {str(status["worker"]): status for status in statuses if status.get("worker")}
+    for name in sorted(known.keys() | told.keys()):
+        yield from _worker(home, name, known.get(name, {}), told.get(name))
 
 
 def live_buffers(home: Path, statuses: Sequence[Status]) -> dict[str, int]:
@@ -38,24 +38,30 @@ def live_buffers(home: Path, statuses: Sequence[Status]) -> dict[str, int]:
     return found
 
 
-def _worker(home: Path, name: str, status: Status) -> Iterator[Sample]:
+def _worker(home: Path, name: str, status: Status, word: Word | None) -> Iterator[Sample]:
     about = {"worker": name, "kind": _kind(name)}
     holder = _holder(home, status)
-    yield Sample("upm_worker_up", int(holder is not None), about)
-    state = str(status.get("state", ""))
-    yield Sample("upm_worker_state", 1, {**about, "state": state if _STATE.fullmatch(state) else "other"})
-    at_ms, restarts, rate = _number(status, "at_ms"), _number(status, "restarts"), _number(status, "rate")
+    yield Sample("upm_worker_up", int(holder is not None or bool(word and word.is_up)), about)
+    yield Sample("upm_worker_state", 1, {**about, "state": _state(status, word)})
+    at_ms, rate = _number(status, "at_ms"), _number(status, "rate")
+    restarts = _number(status, "restarts") if word is None else word.restarts
     if at_ms is not None:
         yield Sample("upm_worker_status_timestamp_seconds", at_ms / 1000, about)
     if restarts is not None:
         yield Sample("upm_worker_restarts_total", restarts, about)
-    if holder is None:
-        return
-    if rate is not None and about["kind"] == "trainer" and isinstance(status.get("trainer"), str):
-        yield Sample("upm_trainer_windows_per_second", rate, {"trainer": status["trainer"]})
-    resident = _resident_bytes(holder.pid)
+    if holder is not None and rate is not None and about["kind"] == "trainer" and "trainer" in status:
+        yield Sample("upm_trainer_windows_per_second", rate, {"trainer": str(status["trainer"])})
+    resident = word.resident_bytes if word else _resident_bytes(holder.pid) if holder else None
     if resident is not None:
         yield Sample("upm_worker_resident_memory_bytes", resident, about)
+
+
+def _state(status: Status, word: Word | None) -> str:
+    """Return what the worker told, unless its supervisor knows better: that it does not run."""
+    said = str(status.get("state", ""))
+    if word is not None and (word.state != "running" or not said):
+        said = word.state
+    return said if _STATE.fullmatch(said) else "other"
 
 
 def _kind(name: str) -> str:

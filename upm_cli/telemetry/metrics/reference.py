@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from upm_cli.telemetry.metrics.cardinality import CAPS, OTHER
-from upm_cli.telemetry.metrics.documents import ROWS, SEED
+from upm_cli.telemetry.metrics.documents import ROWS
 from upm_cli.telemetry.metrics.families import Family
+from upm_cli.telemetry.metrics.rows_overview import SEED
 from upm_cli.telemetry.metrics.rules import ALERTS, RECORDINGS
 from upm_cli.telemetry.metrics.table import SECTIONS
 
