@@ -106,7 +106,8 @@ def test_what_can_not_be_read_is_said_and_the_rest_is_there(trained: Shell) -> N
     assert numbers(trained("metrics", "write", "-").out)["upm_ledger_verified"] == 0
     (trained.home / layout.STATE).write_bytes(b"nonsense")
     ran = trained("metrics", "write", "-")
-    assert ran.code == 0
+    assert ran.code == 8
+    assert trained("metrics", "show").code == 8
     assert "warning: no metrics of state: " in ran.err
     found = numbers(ran.out)
     assert found["upm_metrics_collect_success state"] == 0

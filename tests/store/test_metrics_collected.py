@@ -12,12 +12,26 @@ import pytest
 from upm_cli.clock import ManualClock
 from upm_cli.config.schema import DriftMonitorSettings, Settings, SupervisorSettings, TelemetrySettings, TrainerSettings
 from upm_cli.core.records import DriftStatus, DriftWindow, Segment, Stream, TrainerStatus
+from upm_cli.core.window import RowKind, WindowBatch
 from upm_cli.errors import InvalidError
 from upm_cli.ops import made_up, rollout
 from upm_cli.ops.metrics import adapters, supervised
 from upm_cli.ops.metrics.collect import Collector
 from upm_cli.ops.trainers import train_lease
-from upm_cli.store import drift, fsio, layout, lease, ledger, runfiles, segments, streams, telemetry, trainers
+from upm_cli.store import (
+    compaction,
+    drift,
+    fsio,
+    layout,
+    lease,
+    ledger,
+    log,
+    runfiles,
+    segments,
+    streams,
+    telemetry,
+    trainers,
+)
 from upm_cli.store.session import Store
 from upm_cli.telemetry.metrics.exposition import Sample, render
 from upm_cli.telemetry.points import Point, encode
@@ -128,11 +142,39 @@ def test_windows_are_counted_by_what_became_of_them(project: Project) -> None:
     assert project.read("upm_training_loss") == {"main _sum": 450, "main _count": 900}
     assert project.read("upm_training_loss_last") == {"main": 0.25}
     assert project.read("upm_trainer_lag_rows") == {"main": 300}
+    assert project.read("upm_trainer_lag_seconds") == {"main": pytest.approx(40 * (1300 - 1000) / 650, abs=0.001)}
+    with project.store.write() as tx:
+        trainers.put(tx, replace(trainers.get(tx, "main"), log_position=650))
     assert project.read("upm_trainer_lag_seconds") == {"main": 40}
+    with project.store.write() as tx:
+        trainers.put(tx, replace(trainers.get(tx, "main"), log_position=325))
+    assert project.read("upm_trainer_lag_seconds") == {"main": 50}
+    assert project.read("upm_trainer_lag_rows") == {"main": 975}
+    with project.store.write() as tx:
+        trainers.put(tx, replace(trainers.get(tx, "main"), log_position=1300))
+    assert project.read("upm_trainer_lag_seconds") == {"main": 0}
     assert project.read("upm_replay_buffer_windows") == {"main": 40}
     assert project.read("upm_replay_buffer_limit_windows") == {"": 1000}
     assert project.read("upm_stream_labels_total") == {"main joined": 7, "main orphan": 2}
     assert project.read("upm_stream_watermark_timestamp_seconds") == {"main": T0 / 1000 - 5}
+
+
+def test_merging_segments_does_not_make_what_waits_look_younger(project: Project) -> None:
+    project.learn()
+    with project.store.write() as tx:
+        trainers.put(tx, replace(trainers.get(tx, "main"), log_position=0))
+        streams.put(tx, Stream(name="main", next_seq=10))
+    for seq in range(10):
+        segment = log.write(
+            project.home, "main", WindowBatch.empty(1, RowKind.CUT), first_seq=seq, created_at_ms=project.clock.now_ms()
+        )
+        with project.store.write() as tx:
+            segments.add(tx, segment)
+        project.clock.advance(30)
+    assert project.read("upm_trainer_lag_seconds") == {"main": 300}
+    assert len(compaction.compact(project.store, "log", "main")) == 1
+    project.clock.advance(5)
+    assert project.read("upm_trainer_lag_seconds") == {"main": 305}
 
 
 def window(seq: int, end_ms: int, scores: list[float], *, threshold: float = 0.2, **more: Any) -> DriftWindow:

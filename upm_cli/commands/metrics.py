@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,11 @@ from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit, flush, write
 from upm_cli.errors import UsageError
+from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from upm_cli.ops.metrics.collect import Collector
+    from upm_cli.telemetry.metrics.exposition import Sample
     from upm_cli.workers.metrics_server import Access
 
 PORT = 9464
@@ -47,13 +49,16 @@ def show(
     pattern: Annotated[
         str, typer.Argument(metavar="[PATTERN]", help="Only metrics called like this: 'upm_drift*'.")
     ] = "*",
-) -> None:
+) -> int:
     """Print the metrics as they are now. Names and units are in docs/reference/metrics.md.
+
+    Exit 8 when a part of them could not be read: the rest is printed.
 
     Example: upm metrics show 'upm_drift*'
     """
     from upm_cli.telemetry.metrics.table import FAMILIES
 
+    samples, code = _collected(ctx)
     rows = [
         {
             "name": sample.name,
@@ -61,7 +66,7 @@ def show(
             "labels": dict(sample.labels),
             "value": sample.value,
         }
-        for sample in _collected(ctx)
+        for sample in samples
         if fnmatchcase(sample.name, pattern)
     ]
     columns = [
@@ -71,6 +76,7 @@ def show(
     ]
     empty = f"no metric is called like {pattern!r}: docs/reference/metrics.md has their names"
     emit(ctx, {"metrics": rows}, Table(key="metrics", columns=columns, empty=empty))
+    return code
 
 
 @command
@@ -78,10 +84,11 @@ def write_(
     ctx: Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
     label: LabelOption = None,
-) -> None:
+) -> int:
     """Write the metrics to a file for the textfile collector of node_exporter, all at once. For cron.
 
-    The file is readable by everybody (0644), whatever the umask.
+    The file is readable by everybody (0644), whatever the umask. Exit 8 when a part of the metrics could not be read:
+    the rest is written.
 
     Example: upm metrics write /var/lib/node_exporter/upm.prom
     """
@@ -89,17 +96,18 @@ def write_(
     from upm_cli.telemetry.metrics.exposition import render
 
     constant = _constant(label)
-    samples = _collected(ctx)
+    samples, code = _collected(ctx)
     text = render(samples, constant)
     if file == "-":
         write(text)
-        return
+        return code
     path = Path(file).absolute()
     fsio.replace_file(path, text.encode(), 0o644, whatever_umask=True)
     if path.suffix != ".prom":
         ctx.say.note(f"the textfile collector only reads files whose name ends in .prom; this is {path.name}")
     written = {"path": path, "samples": len(samples), "size_bytes": len(text.encode())}
     emit(ctx, written, text=f"{len(samples)} samples in {path}")
+    return code
 
 
 @command
@@ -191,14 +199,14 @@ def _collector(ctx: Context) -> "Collector":
     return Collector(ctx.store, ctx.clock, settings)
 
 
-def _collected(ctx: Context) -> Sequence[Any]:
-    """Collect once, for a command that ends; what could not be read is said."""
+def _collected(ctx: Context) -> "tuple[Sequence[Sample], ExitCode]":
+    """Collect once, for a command that ends; what could not be read is said, and the exit code tells."""
     collector = _collector(ctx)
     _check_ledger(ctx, collector)
     samples = collector.collect()
     for part, problem in collector.problems.items():
         ctx.say.warn(f"no metrics of {part}: {problem.message}")
-    return samples
+    return samples, ExitCode.PARTIAL if collector.problems else ExitCode.DONE
 
 
 def _check_ledger(ctx: Context, collector: "Collector") -> None:

@@ -29,7 +29,7 @@ class Facts:
     features: Mapping[str, Row]
     rollouts: Mapping[str, Row]
     shadow_s: Mapping[str, float]
-    waiting_since_ms: Mapping[str, int]  # trainers that have learned all of their log are left out
+    waiting: Mapping[str, Row]  # trainers that have learned all of their log are left out
 
 
 def read(r: Reader) -> Facts:
@@ -37,7 +37,6 @@ def read(r: Reader) -> Facts:
     drift: dict[str, list[WindowScores]] = {}
     for row in r.query("metrics.drift"):
         drift.setdefault(row["trainer"], []).append(_scores(row))
-    waiting = {row["trainer"]: milliseconds(row["since"]) or 0 for row in r.query("metrics.waiting")}
     return Facts(
         meta=r.meta,
         trainers=trainers.list_all(r),
@@ -50,7 +49,7 @@ def read(r: Reader) -> Facts:
         features=_one(r, "metrics.features"),
         rollouts=_one(r, "metrics.rollouts"),
         shadow_s={row["trainer"]: row["shadow_s"] for row in r.query("metrics.dwells")},
-        waiting_since_ms=waiting,
+        waiting=_one(r, "metrics.waiting"),
     )
 
 

@@ -88,11 +88,23 @@ def _learning(trainer: Trainer, stream: Stream, about: Mapping[str, str]) -> Ite
 def _lag(look: Look, trainer: Trainer, stream: Stream, about: Mapping[str, str]) -> Iterator[Sample]:
     rows = max(0, stream.next_seq - trainer.log_position)
     yield Sample("upm_trainer_lag_rows", rows, about)
-    since_ms = look.facts.waiting_since_ms.get(trainer.name)
+    segment = look.facts.waiting.get(trainer.name)
     if not rows:
         yield Sample("upm_trainer_lag_seconds", 0, about)
-    elif since_ms is not None:
-        yield Sample("upm_trainer_lag_seconds", _age_s(look, since_ms), about)
+    elif segment is not None:
+        yield Sample("upm_trainer_lag_seconds", _age_s(look, _logged_ms(segment, look.now_ms)), about)
+
+
+def _logged_ms(segment: Mapping[str, Any], now_ms: int) -> int:
+    """Return when the first row that is not learned was written: exactly, if its segment begins with it.
+
+    Else that row is taken to have come at its share of the time until the next segment: segments are merged.
+    """
+    begin_ms = milliseconds(segment["created_at"]) or 0
+    end_ms = milliseconds(segment["next_at"]) or now_ms
+    rows = segment["last_seq"] + 1 - segment["first_seq"]
+    share: float = max(0, segment["log_position"] - segment["first_seq"]) / rows
+    return begin_ms + round(share * max(0, end_ms - begin_ms))
 
 
 def _snapshots(look: Look, trainer: Trainer, about: Mapping[str, str]) -> Iterator[Sample]:

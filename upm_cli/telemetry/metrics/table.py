@@ -79,7 +79,7 @@ SECTIONS: Final[Mapping[str, tuple[Family, ...]]] = {
             "upm_trainer_lag_seconds",
             _G,
             _STATE,
-            "Age of the oldest part of the log that is not learned; 0 when there is none.",
+            "How long the oldest row of the log that is not learned has waited; 0 when there is none.",
             _T,
             _MAX,
         ),

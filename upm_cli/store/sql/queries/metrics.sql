@@ -46,8 +46,12 @@ FROM rollouts QUALIFY row_number() OVER (PARTITION BY trainer ORDER BY number DE
 SELECT trainer, shadow_s FROM dwells;
 
 -- name: waiting
--- When the oldest part of the log that a trainer has not learned was written.
-SELECT trainers.name AS trainer, min(segments.created_at) AS since
-FROM trainers JOIN segments
-    ON segments.kind = 'log' AND segments.owner = trainers.stream AND segments.last_seq >= trainers.log_position
-GROUP BY trainers.name;
+-- The segment in which the part of the log begins that a trainer has not learned, and when the next one was written.
+SELECT trainers.name AS trainer, log_position, first_seq, last_seq, logged.created_at, next_at
+FROM trainers JOIN (
+    SELECT owner, first_seq, last_seq, created_at,
+        lead(created_at) OVER (PARTITION BY owner ORDER BY first_seq) AS next_at
+    FROM segments WHERE kind = 'log'
+) AS logged
+    ON logged.owner = trainers.stream AND logged.last_seq >= trainers.log_position
+QUALIFY row_number() OVER (PARTITION BY trainers.name ORDER BY first_seq) = 1;
