@@ -140,7 +140,7 @@ def serve(
     from upm_cli.workers import metrics_server
     from upm_cli.workers.lifeline import Stop
 
-    constant, access = _constant(label), _access(host, token_file, allow_host or [])
+    constant, access = _constant(label), _access(ctx, host, token_file, allow_host or [])
     collector = _collector(ctx)
     stop = Stop()
 
@@ -218,17 +218,20 @@ def _check_ledger(ctx: Context, collector: "Collector") -> None:
         ctx.say.detail(f"the ledger could not be checked: {exc.message}")
 
 
-def _access(host: str, token_file: Path | None, names: Sequence[str]) -> "Access":
+def _access(ctx: Context, host: str, token_file: Path | None, names: Sequence[str]) -> "Access":
     from upm_cli.ops.tokens import read_token
     from upm_cli.workers.metrics_server import Access, is_loopback
 
-    if token_file is None and not is_loopback(host):
+    is_open = not is_loopback(host)
+    if is_open and token_file is None:
         raise UsageError(
             f"{host} can be reached from other machines, and nobody would have to say who asks",
             hint="add --token-file FILE, or listen on 127.0.0.1",
             code="UPM-E029",
         )
     token = read_token(token_file) if token_file is not None else None
+    if is_open:
+        ctx.say.note("the token goes over the wire as it is: let something that speaks TLS stand in front")
     return Access(token=token, hosts=frozenset(name.lower() for name in names))
 
 

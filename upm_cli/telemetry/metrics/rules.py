@@ -114,7 +114,7 @@ _SAFETY: Final = (
         ),
         severity="warning",
         summary="{{ $labels.trainer }}: a rollout goes on, and no evidence for it came in for long",
-        lasts="1h",
+        lasts="2h",
     ),
     Alert(
         code="UPM-A013",
