@@ -308,6 +308,16 @@ def test_whether_the_ledger_is_whole_is_told_with_the_time_of_the_check(project:
     assert project.read("upm_ledger_verified_timestamp_seconds") == {"": T0 / 1000 + 60}
 
 
+def test_a_ledger_that_is_too_broken_to_be_counted_is_still_told_to_be_broken(project: Project) -> None:
+    entry(project, "drift.quarantine", "main", "drift-monitor", rule="seed")
+    path = project.home / layout.LEDGER
+    path.write_bytes(path.read_bytes().replace(b'"rule":"seed"', b'"rule": seed"'))
+    project.collector.check_ledger()
+    assert project.read("upm_ledger_verified") == {"": 0}
+    assert project.read("upm_metrics_collect_success")["ledger"] == 0
+    assert project.read("upm_quarantines_total") == {}
+
+
 def sync(project: Project, *points: Point) -> None:
     telemetry.append(project.home, "adapter-sync-sync", project.clock.now_ms(), encode(points))
 

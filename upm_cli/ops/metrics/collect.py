@@ -121,11 +121,7 @@ class Collector:
 
     def _ledger_counts(self) -> Iterator[Sample]:
         self._ledger.follow(self._store.home, self._read().meta.ledger)
-        yield from self._ledger.samples(self._names())
-        if self._verified is not None:
-            is_good, at_ms = self._verified
-            yield Sample("upm_ledger_verified", is_good)
-            yield Sample("upm_ledger_verified_timestamp_seconds", at_ms / 1000)
+        return self._ledger.samples(self._names())
 
     def _telemetry_counts(self) -> Iterator[Sample]:
         if not self._settings.telemetry.enabled:
@@ -148,4 +144,8 @@ class Collector:
 
     def _about_itself(self) -> Iterator[Sample]:
         yield Sample("upm_metrics_collected_timestamp_seconds", self._clock.now_ms() / 1000)
+        if self._verified is not None:  # also when the ledger is too broken to be counted
+            is_good, at_ms = self._verified
+            yield Sample("upm_ledger_verified", is_good)
+            yield Sample("upm_ledger_verified_timestamp_seconds", at_ms / 1000)
         yield from self._durations.samples()

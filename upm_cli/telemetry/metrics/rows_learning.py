@@ -31,7 +31,7 @@ STREAM: Final = Row(
         ),
         Panel(
             title="Lag",
-            about="How long the oldest part of the log waits to be learned.",
+            about="How long the oldest row of the log that is not learned has waited.",
             queries=(ask("max by (trainer) (upm_trainer_lag_seconds{OF})", "{{trainer}}"),),
             unit="s",
             limits=((300, "red"),),

@@ -112,7 +112,7 @@ MACHINE: Final = Row(
             highest=1,
         ),
         Panel(
-            title="Memory and restarts",
+            title="Memory",
             about="Resident memory of running workers.",
             queries=(ask("max by (worker) (upm_worker_resident_memory_bytes{AT})", "{{worker}}"),),
             unit="bytes",
