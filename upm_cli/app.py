@@ -46,6 +46,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),
+    ("metrics", "metrics", "Operate"),
     ("sql", "sql", "Operate"),
     ("doctor", "doctor", "Operate"),
     ("init", "init", "Setup"),

@@ -47,6 +47,9 @@ COMMANDS = {
     "`upm at`": ["at", "now"],
     "`upm config show`": ["config", "show"],
     "`upm doctor`": ["doctor"],
+    "`upm metrics show`": ["metrics", "show"],
+    "`upm metrics write`": ["metrics", "write", "upm.prom"],
+    "`upm metrics alerts`": ["metrics", "alerts"],
     "`upm sql`": ["sql", "SELECT count(*) AS n FROM log"],
 }
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}

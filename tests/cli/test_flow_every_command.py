@@ -66,6 +66,8 @@ COMMANDS = [
     ("resume", "main"),
     ("events",),
     ("events", "dead-letters"),
+    ("metrics", "show"),
+    ("metrics", "alerts"),
 ]
 
 

@@ -1,6 +1,6 @@
 """What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,7 +57,7 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
     """Return the details of every trainer, worst first."""
     with store.read() as reader:
-        known = {trainer.name: trainer for trainer in (*_configured(settings), *trainers.list_all(reader))}
+        known = {trainer.name: trainer for trainer in (*configured(settings), *trainers.list_all(reader))}
         facts = [_facts(reader, trainer) for trainer in known.values()]
     shown = [_details(store, settings, fact) for fact in facts]
     return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
@@ -66,8 +66,8 @@ def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
     """Return everything `upm trainer show` prints. Raises NotFoundError for an unknown name."""
     with store.read() as reader:
-        configured = {trainer.name: trainer for trainer in _configured(settings)}
-        facts = _facts(reader, trainers.find(reader, name) or configured.get(name) or trainers.get(reader, name))
+        defaults = {trainer.name: trainer for trainer in configured(settings)}
+        facts = _facts(reader, trainers.find(reader, name) or defaults.get(name) or trainers.get(reader, name))
     return _details(store, settings, facts)
 
 
@@ -130,7 +130,7 @@ def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
         return snapshots.list_for(reader, name)
 
 
-def _configured(settings: "Settings") -> Iterator[Trainer]:
+def configured(settings: "Settings") -> Iterator[Trainer]:
     """Yield the trainers of the configuration as they are before their first run."""
     for default in settings.supervisor.default_trainers:
         yield Trainer(name=default.name, stream=default.name, mode=Mode(default.mode), tenant_id=default.tenant_id)
@@ -235,14 +235,35 @@ def _status(trainer: Trainer, *, is_training: bool) -> str:
 
 
 def _state(facts: _Facts, *, is_training: bool) -> str:
-    breached = any(window.status is DriftStatus.QUARANTINED for window in facts.windows)
-    serving_bad = set(facts.live.values()) & set(facts.quarantined)
-    newest_is_bad = bool(facts.versions) and facts.versions[-1] in facts.quarantined
-    if serving_bad or (breached and newest_is_bad):
+    return state_of(
+        facts.trainer,
+        live=facts.live.values(),
+        barred=facts.quarantined,
+        newest=facts.versions[-1] if facts.versions else None,
+        is_breached=any(window.status is DriftStatus.QUARANTINED for window in facts.windows),
+        is_training=is_training,
+    )
+
+
+def state_of(
+    trainer: Trainer,
+    *,
+    live: Iterable[int],
+    barred: Collection[int],
+    newest: int | None,
+    is_breached: bool,
+    is_training: bool,
+) -> str:
+    """Return the worst that holds of a trainer: quarantined, errored, paused, training or idle.
+
+    `live` are the versions that its rings serve, `barred` those that are quarantined, `newest` is the newest one that
+    is kept; `is_breached` says that a drift window of it is quarantined.
+    """
+    if any(version in barred for version in live) or (is_breached and newest in barred):
         return "quarantined"
-    if facts.trainer.desired == "pause":
+    if trainer.desired == "pause":
         return "paused"
-    if facts.trainer.status == "errored":
+    if trainer.status == "errored":
         return "errored"
     return "training" if is_training else "idle"
 
