@@ -44,6 +44,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
     ("events", "events", "Operate"),
+    ("notify", "notify", "Operate"),
     ("sql", "sql", "Operate"),
     ("doctor", "doctor", "Operate"),
     ("init", "init", "Setup"),
