@@ -46,6 +46,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("events", "events", "Operate"),
     ("notify", "notify", "Operate"),
     ("sql", "sql", "Operate"),
+    ("schedule", "schedule", "Operate"),
     ("doctor", "doctor", "Operate"),
     ("init", "init", "Setup"),
     ("demo", "demo", "Setup"),
