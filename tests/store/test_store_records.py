@@ -24,6 +24,7 @@ from upm_cli.store import (
     freezes,
     incidents,
     monitors,
+    notifiers,
     overrides,
     pins,
     queries,
@@ -123,6 +124,7 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.Signoff: (signoffs.put, lambda r, x: signoffs.of(r, x.trainer)[x.item]),
     records.Freeze: (freezes.put, lambda r, x: next(y for y in freezes.list_all(r) if y.trainer == x.trainer)),
     records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
+    records.Notifier: (notifiers.put, lambda r, x: notifiers.find(r, x.name)),
     records.FeatureWatch: (feature_watches.put, lambda r, x: feature_watches.find(r, x.trainer)),
 }
 

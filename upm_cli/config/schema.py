@@ -335,6 +335,40 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One address that is told what happens."""
+
+    name: str = setting("ops", "Its name: a-z, 0-9, '.', '_' and '-'.")
+    url: str = setting("", "Where messages go: https, or http to this machine.")
+    format: str = setting("cloudevents", "What is sent.", choices=("cloudevents", "slack"))
+    topics: tuple[str, ...] = setting(
+        ("quarantine", "rollback", "rollout_aborted", "worker_fatal"),
+        "What it is told of; also: rollout_paused, rollout_promoted, activated, feature_drift.",
+    )
+    secret_file: str | None = setting(
+        None, "File (0600) with the secret that messages are signed with.", nullable="messages are not signed"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told of what without asking."""
+
+    webhooks: tuple[WebhookSettings, ...] = setting((), "Addresses that are told.")
+    timeout_ms: int = setting(10_000, "How long one message may take.", at_least=1, at_most=600_000)
+    retry_backoff_ms: int = setting(
+        1000, "Longest pause before a message is sent again; doubled each time.", at_least=0, at_most=DAY_MS
+    )
+    max_backoff_ms: int = setting(300_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
+    give_up_ms: int = setting(
+        DAY_MS, "Age at which an event is no news any more and is passed over.", at_least=1000, at_most=30 * DAY_MS
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "Hosts and networks (10.1.0.0/16) inside a private network that may be told; loopback always may."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """Measurements that the workers keep."""
 
@@ -357,6 +391,7 @@ class Settings:
     adapter_sync: AdapterSyncSettings = field(default_factory=AdapterSyncSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def value(self, path: str) -> Any:

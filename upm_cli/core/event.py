@@ -207,6 +207,19 @@ EVENTS: Final[Mapping[str, EventType]] = {
             },
         ),
         EventType(
+            "ai.upm.worker.fatal",
+            "supervisor",
+            "anyone",
+            "A worker was given up after it had failed too often.",
+            {
+                "worker": "name of the worker, such as trainer-main",
+                "reason": "why, in words",
+                "restarts": "how often it was started again before",
+                "at": "ISO 8601, UTC",
+            },
+            {"trainer_id": "trainer it worked for", "exit_code": "its last exit code"},
+        ),
+        EventType(
             "ai.upm.rollback",
             "snapshot manager",
             "anyone",

@@ -422,3 +422,19 @@ class FeatureWatch:
     look_end_ms: int | None
     looked_at_ms: int | None  # when it was judged
     updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifier:
+    """How far one webhook has been told, and how that goes."""
+
+    name: str
+    position: int  # of the last event in the outbox that is dealt with
+    attempts: int = 0  # at the next event
+    next_attempt_at_ms: int | None = None
+    sent: int = 0
+    failures: int = 0  # tries that were not taken
+    given_up: int = 0  # events that became too old
+    last_sent_at_ms: int | None = None
+    last_error: str | None = None
+    updated_at_ms: int = 0
