@@ -17,10 +17,12 @@ from upm_cli.core import records
 from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.store import (
     activations,
+    anchors,
     drift,
     dwells,
     evidence,
     feature_watches,
+    feedback,
     freezes,
     incidents,
     monitors,
@@ -123,6 +125,8 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.Freeze: (freezes.put, lambda r, x: next(y for y in freezes.list_all(r) if y.trainer == x.trainer)),
     records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
     records.FeatureWatch: (feature_watches.put, lambda r, x: feature_watches.find(r, x.trainer)),
+    records.Feedback: (feedback.put, lambda r, x: feedback.get(r, x.trainer)),
+    records.Anchor: (anchors.put, lambda r, x: anchors.find(r, x.trainer)),
 }
 
 
