@@ -1,6 +1,7 @@
 """Predictions and outcomes are brought together as a slow, obvious account of the rules says."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
@@ -138,7 +139,7 @@ def test_what_becomes_of_each_line_is_what_the_slow_account_says(
         duplicate = forgotten = 0
         places = sorted({0, len(told), *(at for at, _ in cuts if at < len(told))})
         saved = {at for at, is_saved in cuts if is_saved}
-        for start, stop in zip(places, places[1:], strict=False):
+        for start, stop in pairwise(places):
             part = told[start:stop]
             done = join.take(part)
             join.settle(done)

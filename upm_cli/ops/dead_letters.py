@@ -117,6 +117,8 @@ def readmit_late(
             session.replace_rejects(file, [])
             session.commit()
             tried += len(rows)
+        told.place_labels()
+        session.commit()
     return Retried(tried=tried, ingested=tried)
 
 
@@ -133,6 +135,11 @@ class _Told:
         if trainer not in self._sessions:
             self._sessions[trainer] = self._open(trainer)
         return self._sessions[trainer]
+
+    def place_labels(self) -> None:
+        """Let labels find windows that came after them."""
+        for session in self._sessions.values():
+            session.place_labels()
 
 
 def _retry_some(

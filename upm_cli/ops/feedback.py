@@ -91,7 +91,7 @@ class FeedbackSession:
         state = _State.load(store, policy, row)
         state.join.recall(*served.answered(store, trainer, EVERYTHING if recall_all else state.join.recall_from_ms))
         self = cls(store, clock, ingest, row, state)
-        self._unpark(state.parked.window_ids)
+        self.place_labels()
         return self
 
     @property
@@ -152,6 +152,10 @@ class FeedbackSession:
         ]
         self._work.counts.update(dead_letter=len(buried))
         self._ingest.keep(dead=buried)
+
+    def place_labels(self) -> None:
+        """Hand the labels to the stream whose window has come meanwhile."""
+        self._unpark(self._state.parked.window_ids)
 
     def _take(self, parts: Sequence[Part], order: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], str]]:
         """Take lines in `order`; return those that are of no use, and why. The caller counts these as dead letters."""
