@@ -41,7 +41,7 @@ def _rollback(details: Details) -> str:
 def _quarantine(details: Details) -> str:
     return (
         f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{_barred(details)}; "
-        f"recommends {details['recommendation']}"
+        f"recommends {details['recommendation'] or 'nothing'}"
     )
 
 
@@ -190,6 +190,7 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.pin": _nothing,
     "snapshot.unpin": _nothing,
     "drift.quarantine": _quarantine,
+    "drift.served": _quarantine,
     "drift.extend": _extend,
     "trainer.mode": _change,
     "trainer.config": _change,

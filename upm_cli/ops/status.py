@@ -18,6 +18,7 @@ from upm_cli.core.records import (
     Trainer,
 )
 from upm_cli.ids import iso
+from upm_cli.ops.influence import influence_of
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (
     activations,
@@ -86,22 +87,6 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
 def feedback_counts(row: Feedback) -> dict[str, int]:
     """Return where every line is that was read of agents; see docs/howto/feedback.md for how they add up."""
     return {name: getattr(row, name) for name in _FEEDBACK}
-
-
-def influence_of(trainer: Trainer) -> dict[str, Any]:
-    """Return how many of the windows a trainer has learned models were asked about, and which of these acted."""
-    versions = []
-    for version, (unknown, no, yes) in sorted(trainer.influence.items(), key=lambda item: int(item[0])):
-        share = yes / trainer.trained if trainer.trained else None
-        counts = {"acted": yes, "not_acted": no, "unknown": unknown}
-        versions.append({"version": int(version), "windows": yes + no + unknown, **counts, "share": share})
-    acted = sum(each["acted"] for each in versions)
-    return {
-        "windows": sum(each["windows"] for each in versions),
-        "acted": acted,
-        "share": acted / trainer.trained if trainer.trained else None,
-        "versions": versions,
-    }
 
 
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from upm_cli.core.records import SourcePosition
 from upm_cli.errors import StorageError
 from upm_cli.ops.feedback import FeedbackSession, policy_of
 from upm_cli.ops.ingest import IngestSession
+from upm_cli.ops.tidy import tidy_served
 from upm_cli.sources.base import Source
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
@@ -61,6 +62,10 @@ class FeedbackReader:
     def weight(self) -> float:
         """How many times longer than usual a commit should wait, as it writes so much; 1 to 10."""
         return min(_MOST_WEIGHT, max(1.0, self._session.state_bytes / _LIGHT_BYTES))
+
+    def tidy(self) -> None:
+        """Keep the number of files of served comparisons small."""
+        tidy_served(self._worker.store, self._session.row.trainer)
 
     def open(self, stdin: IO[bytes]) -> int:
         """Find the sources; return about how many bytes are to be read of them."""

@@ -75,7 +75,7 @@ class _Loop:
         if not self._worker.stop:
             self._session.end_input()
         self._commit()
-        tidy_stream(self._worker.store, self._stream)
+        self._tidy()
 
     def _drain_windows(self, specs: Sequence[str], format: str, stdin: IO[bytes]) -> None:
         sources = [
@@ -128,13 +128,18 @@ class _Loop:
                 self._commit()
                 committed_s = now_s
             if now_s - tidied_s >= EVERY_S:
-                tidy_stream(self._worker.store, self._stream)
+                self._tidy()
                 tidied_s = now_s
             self.tell("following")
             clock.sleep(POLL_S)
         if self._ended(following) and not self._worker.stop:
             self._session.end_input()
         self._commit()
+
+    def _tidy(self) -> None:
+        tidy_stream(self._worker.store, self._stream)
+        if self._feedback:
+            self._feedback.tidy()
 
     def _ended(self, following: Follow) -> bool:
         return following.ended and (self._feedback is None or self._feedback.ended)
