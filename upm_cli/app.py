@@ -33,6 +33,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("rollback", "rollback", "Release"),
     ("rollout", "rollout", "Release"),
     ("tenant", "tenant", "Release"),
+    ("anchor", "anchor", "Release"),
     ("drift-report", "drift", "Safety"),
     ("gate", "gate", "Safety"),
     ("quarantine", "quarantine", "Safety"),

@@ -81,6 +81,7 @@ def drift_report(
     """
     from upm_cli.commands._drift_features import feature_policy
     from upm_cli.ops import report as reports
+    from upm_cli.ops.anchors import held_out
     from upm_cli.ops.drift import policy_of
 
     _check(by, "--by", ("tenant", "feature", "served"))
@@ -88,15 +89,17 @@ def drift_report(
     chosen = _format(ctx, format_, out, plot=plot)
     since_ms, back_ms = _since(since)
     length_ms = _window_ms(window)
+    name = ctx.trainer_name(trainer)
     report = reports.build(
         ctx.store,
-        ctx.trainer_name(trainer),
+        name,
         policy_of(ctx.settings.drift_monitor),
         since_ms=since_ms,
         back_ms=back_ms,
         window_ms=length_ms,
         tenants=by == "tenant",
         features=feature_policy(ctx.settings, length_ms) if by == "feature" else None,
+        anchor=held_out(ctx.store, ctx.settings, name),
     )
     if out is not None:
         _save(ctx, report, chosen or "json", out)
@@ -306,10 +309,14 @@ def _draws_braille() -> bool:
 
 def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
     from upm_cli.commands._drift_features import feature_headline
+    from upm_cli.ops.anchors import said
     from upm_cli.ops.report import headline
 
     if fail_on and (report.failing or report.failed or report.failing_served or report.taken_back):
         ctx.say.warn(headline(report))
+        return ExitCode.BREACH
+    if fail_on and report.anchor is not None and report.anchor.is_alarm:
+        ctx.say.warn(f"{report.trainer}: {said(report.anchor)}")
         return ExitCode.BREACH
     if fail_on == "warn" and report.features is not None and report.features.drifting:
         ctx.say.warn(f"{report.trainer}: {feature_headline(report.features)}")

@@ -82,6 +82,13 @@ def _tenant(details: Details) -> str:
     return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
 
 
+def _anchor(details: Details) -> str:
+    if "version" not in details:
+        return f"v{details['was']} is no anchor any more"
+    was = f", before: v{details['was']}" if details["was"] else ""
+    return f"{details['percent']} % of tenants stay on v{details['version']}{was}"
+
+
 def _freeze(details: Details) -> str:
     return f"until {details['until'][:16]}Z" if details["until"] else "until it is lifted"
 
@@ -208,5 +215,6 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "drill.rollback": _drill,
     "clock.jump": _jump,
     "tenant.": _tenant,
+    "anchor.": _anchor,
     "override.": _override,
 }

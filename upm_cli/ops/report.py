@@ -12,7 +12,8 @@ from upm_cli.core.features.drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
 from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, FeatureWatch
 from upm_cli.ids import iso
-from upm_cli.ops import comparisons, feature_drift, report_contests, report_features, report_served
+from upm_cli.ops import anchors, comparisons, feature_drift, report_contests, report_features, report_served
+from upm_cli.ops.anchors import Shown
 from upm_cli.ops.evidence import current
 from upm_cli.ops.feature_drift import FeatureReport
 from upm_cli.ops.influence import NO_INFLUENCE, influence_of
@@ -66,6 +67,7 @@ class Report:
     served: tuple[Line, ...] = ()  # windows of what agents served, oldest first
     serving: frozenset[int] = frozenset()  # versions that some tenant can get now
     influence: Mapping[str, Any] = field(default_factory=lambda: dict(NO_INFLUENCE))  # on what was learned
+    anchor: Shown | None = None  # what the hold-out shows; None: nobody looked
 
     @property
     def failed(self) -> tuple[Evidence, ...]:
@@ -116,13 +118,14 @@ def build(
     window_ms: int | None = None,
     tenants: bool = False,
     features: FeaturePolicy | None = None,
+    anchor: Shown | None = None,
 ) -> Report:
     """Return the report of a trainer.
 
     Windows that end after `since_ms` (event time), or less than `back_ms` before the newest one ended; all of them
     without either. `window_ms` cuts the comparisons anew into windows of that length; `tenants` adds statistics of
-    each tenant over the same time; `features` adds those that changed, read from the log. A trainer that never ran has
-    an empty report.
+    each tenant over the same time; `features` adds those that changed, read from the log; `anchor` is what the hold-out
+    shows. A trainer that never ran has an empty report.
     """
     with store.read() as reader:
         windows = drift.list_for(reader, trainer)
@@ -158,6 +161,7 @@ def build(
         served=tuple(Line(window=window, level=_level(window)) for window in told),
         serving=serving,
         influence=NO_INFLUENCE if known is None else influence_of(known),
+        anchor=anchor,
     )
 
 
@@ -193,9 +197,11 @@ def payload(report: Report) -> dict[str, Any]:
         "recomputed": report.recomputed,
         "windows": [_window(line) for line in report.lines],
         "evidence": evidence(report),
-        "served": report_served.payload(
-            report.served, [_window(line) for line in report.served], report.serving, report.influence
-        ),
+        "served": {
+            **report_served.payload(report.served, [_window(line) for line in report.served], report.serving),
+            "influence": dict(report.influence),
+            "holdout": None if report.anchor is None else anchors.as_json(report.anchor)["comparison"],
+        },
     }
     if report.tenants is not None:
         found["tenants"] = [
@@ -322,6 +328,7 @@ def headline(report: Report) -> str:
 def said_of_served(report: Report) -> list[str]:
     """Return what there is to say of what agents served, one line each."""
     said = [*report_served.words(report.served, report.serving), report_served.influence_words(report.influence)]
+    said += [] if report.anchor is None else [anchors.said(report.anchor)]
     return [line for line in said if line]
 
 

@@ -43,18 +43,12 @@ def serving(reader: "Reader", trainer: str) -> frozenset[int]:
     return frozenset({version for version in reaching if version is not None} | ({anchor.version} if anchor else set()))
 
 
-def payload(
-    lines: Sequence["Line"],
-    rows: Sequence[Mapping[str, Any]],
-    serves: frozenset[int],
-    influence: Mapping[str, Any],
-) -> dict[str, Any]:
+def payload(lines: Sequence["Line"], rows: Sequence[Mapping[str, Any]], serves: frozenset[int]) -> dict[str, Any]:
     """Return the JSON object; `rows` are the windows as drift-report shows them, one for each of `lines`."""
     return {
         "serving": sorted(serves),
         "failing": sum(line.level == "fail" for line in lines),
         "windows": [{**row, "serves": line.window.version in serves} for line, row in zip(lines, rows, strict=True)],
-        "influence": dict(influence),
     }
 
 
