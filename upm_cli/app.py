@@ -33,6 +33,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("rollback", "rollback", "Release"),
     ("rollout", "rollout", "Release"),
     ("tenant", "tenant", "Release"),
+    ("anchor", "anchor", "Release"),
     ("adapter", "adapter", "Fleet"),
     ("sync", "sync", "Fleet"),
     ("drift-report", "drift", "Safety"),

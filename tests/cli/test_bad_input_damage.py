@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_stops_training_until_a_rollback(trained: Shell, da
     assert path.name in ran.err
     windows = trained.counts()
     assert windows["trained"] == 2000
-    assert windows["pending"] in (0, 100), "what came in waits in the log, or is still to be read: nothing is half there"
+    assert windows["pending"] in (0, 100), "it waits in the log, or is still to be read"
 
     trained.json("rollback", "main", "--reason", "damaged checkpoint", "--yes")
     after = trained.json("train", "main", "--source", source, "--once")["windows"]

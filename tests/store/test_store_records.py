@@ -17,10 +17,12 @@ from upm_cli.core import records
 from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.store import (
     activations,
+    anchors,
     drift,
     dwells,
     evidence,
     feature_watches,
+    feedback,
     freezes,
     incidents,
     monitors,
@@ -126,6 +128,8 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
     records.Notifier: (notifiers.put, lambda r, x: notifiers.find(r, x.name)),
     records.FeatureWatch: (feature_watches.put, lambda r, x: feature_watches.find(r, x.trainer)),
+    records.Feedback: (feedback.put, lambda r, x: feedback.get(r, x.trainer)),
+    records.Anchor: (anchors.put, lambda r, x: anchors.find(r, x.trainer)),
 }
 
 

@@ -132,6 +132,30 @@ class IngestSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSettings:
+    """How predictions of agents and what came of them are brought together."""
+
+    horizon_ms: int = setting(
+        7 * DAY_MS,
+        "How long a prediction and its outcome wait for each other, by the times in them; what comes later is late.",
+        at_least=1,
+        at_most=365 * DAY_MS,
+    )
+    max_waiting: int = setting(
+        100_000,
+        "Predictions, and outcomes, that wait at most; the one that waits longest gives way.",
+        at_least=1,
+        at_most=10_000_000,
+    )
+    max_known: int = setting(
+        1_000_000,
+        "Answered predictions that are remembered to tell repeats; older outcomes are late.",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManagerSettings:
     """How snapshots are kept."""
 
@@ -229,6 +253,9 @@ class RolloutSettings:
     )
     automatic: bool = setting(True, "Whether stages follow by themselves; false: each wants `upm rollout promote`.")
     min_tenants: int = setting(1, "Tenants in a canary at least.", at_least=1, at_most=1_000_000)
+    holdout_percent: int = setting(
+        0, "Share of tenants that stay on the anchor (upm anchor) whatever rollouts do.", at_least=0, at_most=5
+    )
     watch_ms: int = setting(
         DAY_MS, "How long a version that reached everybody is still watched.", at_least=0, at_most=365 * DAY_MS
     )
@@ -302,6 +329,9 @@ class TrainerSettings:
     mode: str = setting("shadow", "Who sees its snapshots.", choices=("shadow", "canary", "active"))
     tenant_id: str | None = setting(None, "The tenant whose windows it learns.", nullable="the windows of all tenants")
     sources: tuple[str, ...] = setting((), "Files, folders or globs it learns from; relative to the project.")
+    outcomes: tuple[str, ...] = setting(
+        (), "The same for what agents tell: predictions that were served, and what came of them."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +414,7 @@ class Settings:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     replay_buffer: ReplayBufferSettings = field(default_factory=ReplayBufferSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     snapshot_manager: SnapshotManagerSettings = field(default_factory=SnapshotManagerSettings)
     drift_monitor: DriftMonitorSettings = field(default_factory=DriftMonitorSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)

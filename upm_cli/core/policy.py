@@ -20,6 +20,7 @@ from upm_cli.errors import RefusedError
 HOUR_MS: Final = 3_600_000
 
 _OPERATOR: Final = (
+    "anchor",
     "activate.canary",
     "activate.global",
     "adapter.add",

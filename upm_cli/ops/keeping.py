@@ -18,7 +18,7 @@ from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.record import record
-from upm_cli.store import activations, adapters, blobs, collect, fsio, pins, snapshots, trainers
+from upm_cli.store import activations, adapters, anchors, blobs, collect, fsio, pins, snapshots, trainers
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Reader, Store, Tx
@@ -175,7 +175,7 @@ class _Plan:
 
 
 def _plan(reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int) -> _Plan:
-    trainer, rows = trainers.get(reader, name), snapshots.list_for(reader, name)
+    trainer, rows, anchor = trainers.get(reader, name), snapshots.list_for(reader, name), anchors.find(reader, name)
     protected = protected_versions(
         trainer,
         rows,
@@ -183,6 +183,7 @@ def _plan(reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int) -> 
         activations.history(reader, name),
         pins.live(reader, name),
         _handed_out(reader, name),
+        None if anchor is None else anchor.version,
     )
     plan = plan_retention(rows, policy, protected, now_ms)
     return _Plan(trainer=name, rows=rows, delete=plan.delete, protected=plan.protected)

@@ -41,7 +41,7 @@ def _rollback(details: Details) -> str:
 def _quarantine(details: Details) -> str:
     return (
         f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{_barred(details)}; "
-        f"recommends {details['recommendation']}"
+        f"recommends {details['recommendation'] or 'nothing'}"
     )
 
 
@@ -80,6 +80,13 @@ def _jump(details: Details) -> str:
 def _tenant(details: Details) -> str:
     before, after = (_version(details[key]) for key in ("from_version", "to_version"))
     return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
+
+
+def _anchor(details: Details) -> str:
+    if "version" not in details:
+        return f"v{details['was']} is no anchor any more"
+    was = f", before: v{details['was']}" if details["was"] else ""
+    return f"{details['percent']} % of tenants stay on v{details['version']}{was}"
 
 
 def _freeze(details: Details) -> str:
@@ -206,6 +213,7 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.pin": _nothing,
     "snapshot.unpin": _nothing,
     "drift.quarantine": _quarantine,
+    "drift.served": _quarantine,
     "drift.extend": _extend,
     "trainer.mode": _change,
     "trainer.config": _change,
@@ -223,6 +231,7 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "drill.rollback": _drill,
     "clock.jump": _jump,
     "tenant.": _tenant,
+    "anchor.": _anchor,
     "override.": _override,
     "adapter.add": _adapter,
     "adapter.remove": _adapter,

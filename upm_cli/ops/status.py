@@ -5,11 +5,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
+from upm_cli.core.records import (
+    DriftStatus,
+    DriftWindow,
+    Feedback,
+    Mode,
+    Ring,
+    RolloutRow,
+    Segment,
+    Snapshot,
+    Stream,
+    Trainer,
+)
 from upm_cli.ids import iso
 from upm_cli.ops import adapters
+from upm_cli.ops.influence import influence_of
 from upm_cli.ops.trainers import train_lease
-from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
+from upm_cli.store import (
+    activations,
+    drift,
+    dwells,
+    feedback,
+    lease,
+    rollouts,
+    runfiles,
+    segments,
+    snapshots,
+    streams,
+    trainers,
+)
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -19,6 +43,12 @@ if TYPE_CHECKING:
 _ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
 #: A symbol for each state, so that colour is never needed.
 SYMBOLS: Final = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
+
+
+_FEEDBACK: Final = (
+    *("read", "predictions", "outcomes", "duplicate", "dead_letter", "elsewhere"),
+    *("compared", "waiting", "late", "open", "forgotten", "windows", "labelled", "parked", "unused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +65,7 @@ class _Facts:
     quarantined: list[int]
     rollout: RolloutRow | None  # the newest one
     shadow_s: float | None  # accumulated time of the lineage in shadow
+    feedback: Feedback
 
 
 def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
@@ -52,6 +83,11 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
         "late": stream.late,
         "dead_letter": stream.dead_letter + trainer.dead_letter,
     }
+
+
+def feedback_counts(row: Feedback) -> dict[str, int]:
+    """Return where every line is that was read of agents; see docs/howto/feedback.md for how they add up."""
+    return {name: getattr(row, name) for name in _FEEDBACK}
 
 
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
@@ -151,6 +187,7 @@ def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
         quarantined=[snapshot.version for snapshot in known if snapshot.quarantined],
         rollout=rollouts.newest(reader, trainer.name),
         shadow_s=None if (dwell := dwells.find(reader, trainer.name)) is None else dwell.shadow_s,
+        feedback=feedback.get(reader, trainer.name),
     )
 
 
@@ -168,6 +205,8 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "windows": window_counts(trainer, facts.stream),
         "late_arrivals": facts.stream.late_arrivals,
         "gaps": facts.stream.gaps,
+        "feedback": feedback_counts(facts.feedback),
+        "influence": influence_of(trainer),
         "weights_sha256": trainer.weights_sha256,
         "log_position": trainer.log_position,
         "active": {str(ring): version for ring, version in facts.live.items()},
@@ -315,8 +354,7 @@ def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
     if rollout is not None and rollout["phase"] in ("paused", "degraded"):
         said = f"rollout {rollout['phase']} ({rollout['cause']}): {rollout['reason'] or 'no reason given'}"
         problems.append({"trainer": name, "problem": said, "next": f"upm rollout status {name}"})
-    if details["windows"]["dead_letter"]:
-        count = details["windows"]["dead_letter"]
+    if count := details["windows"]["dead_letter"] + details["feedback"]["dead_letter"]:
         problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
     return problems
 
