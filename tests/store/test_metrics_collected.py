@@ -21,6 +21,7 @@ from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (
     compaction,
     drift,
+    evidence,
     fsio,
     layout,
     lease,
@@ -239,6 +240,7 @@ def test_a_rollout_its_evidence_and_the_way_back_are_told(project: Project) -> N
         "main lineage unknown": 1,
     }
     assert project.read("upm_evidence_windows") == {"main lineage": 70}
+    assert project.read("upm_evidence_judged_timestamp_seconds") == {"main lineage": T0 / 1000}
     phases = project.read("upm_rollout_phase")
     assert {phase for phase, holds in phases.items() if holds} == {"main progressing"}
     assert len(phases) == 6
@@ -247,6 +249,15 @@ def test_a_rollout_its_evidence_and_the_way_back_are_told(project: Project) -> N
     assert project.read("upm_rollouts_total") == {"main": 1}
     assert project.read("upm_trainer_epoch") == {"main": 1}
     assert project.read("upm_rollbacks_total") == {"main automatic": 0, "main person": 0}
+
+
+def test_evidence_is_as_old_as_its_last_window_not_as_its_row(project: Project) -> None:
+    project.learn()
+    found = prove(project.store, project.clock, "main", windows=70)
+    with project.store.write() as tx:
+        evidence.put(tx, replace(found, findings={**found.findings, "judged_at_ms": T0 - 9000}))
+        evidence.put(tx, replace(found, kind="candidate", windows=0))
+    assert project.read("upm_evidence_judged_timestamp_seconds") == {"main lineage": T0 / 1000 - 9}
 
 
 def entry(project: Project, action: str, subject: str, actor: str, **details: Any) -> None:

@@ -143,7 +143,7 @@ def _evidence(facts: Facts, name: str, about: Mapping[str, str]) -> Iterator[Sam
         contest = {**about, "contest": row["kind"]}
         yield from _one_of("upm_evidence_verdict", row["verdict"], VERDICTS, contest, "verdict")
         yield Sample("upm_evidence_windows", row["windows"], contest)
-        if row["windows"] and row["judged_at_ms"] is not None:
+        if row["windows"]:
             yield _instant("upm_evidence_judged_timestamp_seconds", row["judged_at_ms"], contest)
     features = facts.features.get(name)
     if features is None:

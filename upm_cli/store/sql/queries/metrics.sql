@@ -32,7 +32,9 @@ SELECT trainer, arg_max(verdict, first_seq) AS verdict, max(closed_at) AS closed
 FROM drift_windows GROUP BY trainer;
 
 -- name: evidence
-SELECT trainer, kind, verdict, windows, CAST(json_extract(findings, '$.judged_at_ms') AS BIGINT) AS judged_at_ms
+-- As for the gates, a row that does not say when it was judged was judged when it was written.
+SELECT trainer, kind, verdict, windows,
+    coalesce(CAST(json_extract(findings, '$.judged_at_ms') AS BIGINT), epoch_ms(updated_at)) AS judged_at_ms
 FROM evidence ORDER BY trainer, kind;
 
 -- name: features
