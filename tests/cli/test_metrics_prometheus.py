@@ -48,7 +48,7 @@ ADAPTERS = {
 SERVE = f"""\
 import sys
 from upm_cli.app import main
-from upm_cli.ops.metrics import adapters
+from upm_cli.ops import adapters
 adapters.overview = lambda *_: {ADAPTERS!r}
 sys.exit(main(sys.argv[1:]))
 """

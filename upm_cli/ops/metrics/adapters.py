@@ -2,24 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from upm_cli.telemetry.metrics.exposition import Sample
 from upm_cli.telemetry.metrics.families import BEHIND, STATUSES
 
-if TYPE_CHECKING:
-    from upm_cli.config.schema import Settings
-    from upm_cli.store.session import Reader
-
 Overview = Mapping[str, Any]
-_MODULE = "upm_cli.ops.adapters"
-
-
-def overview(reader: "Reader", settings: "Settings", now_ms: int) -> Overview | None:
-    """Return `ops.adapters.overview(reader, settings, now_ms)`, the one place that asks for it; None without it."""
-    return import_module(_MODULE).overview(reader, settings, now_ms) if find_spec(_MODULE) else None
 
 
 def trainers_of(found: Overview) -> list[str]:
@@ -28,7 +16,9 @@ def trainers_of(found: Overview) -> list[str]:
 
 
 def samples(found: Overview) -> Iterator[Sample]:
-    """Yield what the overview of adapters says."""
+    """Yield what the overview of adapters says; nothing where there are none."""
+    if not found["adapters"]:
+        return
     statuses = Counter((each["trainer"], each["status"]) for each in found["adapters"])
     behind = Counter((each["trainer"], _behind(each.get("lag_versions"))) for each in found["adapters"])
     for trainer in trainers_of(found):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from upm_cli import __version__
 from upm_cli.clock import Clock
 from upm_cli.errors import IntegrityError, UpmError
+from upm_cli.ops import adapters as fleet
 from upm_cli.ops.metrics import adapters, state, supervised, workers
 from upm_cli.ops.metrics.history import LedgerCounts, TelemetryCounts
 from upm_cli.ops.metrics.state import Look
@@ -115,9 +116,9 @@ class Collector:
 
     def _adapters(self) -> Iterator[Sample]:
         with self._store.read() as reader:
-            found = adapters.overview(reader, self._settings, self._clock.now_ms())
-        self._synced = () if found is None else adapters.trainers_of(found)
-        return iter(()) if found is None else adapters.samples(found)
+            found = fleet.overview(reader, self._settings, self._clock.now_ms())
+        self._synced = adapters.trainers_of(found)
+        return adapters.samples(found)
 
     def _ledger_counts(self) -> Iterator[Sample]:
         self._ledger.follow(self._store.home, self._read().meta.ledger)
