@@ -63,11 +63,20 @@ class Publisher:
     def publish(
         self, arrays: snapshots.Arrays, manifest: Mapping[str, Any], *, version: int | None = None, **more: Any
     ) -> Pointer:
-        """Put a model and then its pointer there; `manifest` is given this trainer and `version`."""
-        named = {**manifest, "trainer": self.trainer, "version": version or manifest["version"]}
-        pointer = self.pointer(self.put_model(snapshots.encode(arrays, named)), named, **more)
+        """Put a model and then its pointer there; see `prepare`."""
+        pointer = self.prepare(arrays, manifest, version=version, **more)
         self.put_pointer(pointer)
         return pointer
+
+    def prepare(
+        self, arrays: snapshots.Arrays, manifest: Mapping[str, Any], *, version: int | None = None, **more: Any
+    ) -> Pointer:
+        """Put a model there and return the pointer to it, of which `more` is to be otherwise.
+
+        `manifest` is given this trainer and `version`.
+        """
+        named = {**manifest, "trainer": self.trainer, "version": version or manifest["version"]}
+        return self.pointer(self.put_model(snapshots.encode(arrays, named)), named, **more)
 
     def put_model(self, raw: bytes) -> tuple[str, ModelFile]:
         """Store canonical bytes; return their digest and what a pointer says of the file."""

@@ -8,25 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from upm_cli.agent import acks, encoding, loading
 from upm_cli.agent.encoding import Features
-from upm_cli.agent.errors import AgentUsageError, FeaturesError, NothingToServeError
-from upm_cli.agent.follower import Follower, Served
-from upm_cli.agent.lines import Record, outcome_line
+from upm_cli.agent.errors import AgentUsageError, NothingToServeError
+from upm_cli.agent.follower import Follower
+from upm_cli.agent.journal import Journal, identifier
 from upm_cli.agent.log import Log
 from upm_cli.agent.opening import Opened, open_place
 from upm_cli.agent.poller import Poller
-from upm_cli.agent.recent import Recent
-from upm_cli.agent.values import Health, Prediction, Problem, Serving
+from upm_cli.agent.served import Served
+from upm_cli.agent.values import Health, Prediction, Serving
 from upm_cli.clock import Clock, SystemClock
 from upm_cli.errors import UpmError
 from upm_cli.ids import uuid7
-from upm_cli.sources.labels import parse_label
-from upm_cli.sources.refusal import Refusal
-
-_MAX_ID_BYTES: Final = 256
 
 _agents: "weakref.WeakSet[Agent]" = weakref.WeakSet()
 
@@ -55,10 +51,10 @@ class Agent:
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.name, self.trainer = opened.name, opened.trainer
-        self._opened, self._log, self._log_features = opened, log, log_features
         self._follower: Follower = opened.follower
+        self._ack_root = opened.ack_root
+        self._journal = Journal(log, opened.name, clock, features=log_features)
         self._clock, self._chance, self._random_bytes = clock, chance, random_bytes
-        self._recent = Recent()
         self._poll_s = poll_s
         self._acked_at_s: float | None = None
         self._acked_swaps = -1
@@ -77,6 +73,7 @@ class Agent:
         trainer: str | None = None,
         trust: Path | str | None = None,
         token_file: Path | str | None = None,
+        ca_file: Path | str | None = None,
         cache: Path | str | None = None,
         log_dir: Path | str | None = None,
         log: Log | None = None,
@@ -92,12 +89,13 @@ class Agent:
         `location` is a model directory, or the http(s) address of an `upm agent serve`. `tenant` None serves what is
         meant for windows without a tenant; there is no falling back to it from a named one. `trainer` may be left out
         where there is only one. With `trust`, a file that `upm keys export` makes, only what a trusted key signed is
-        taken; without it, nobody looks at signatures. `token_file` holds the token for the URL. `cache` is a folder of
-        the agent's own, for what it needs at its next start (default: below $XDG_STATE_HOME). With `log_dir`,
-        predictions are logged there, with their features unless `log_features` is false. `name` is how the agent calls
-        itself (default: the host's name). It looks for something new every `poll_s` seconds; 0: only in `refresh()`.
-        With `required` false it opens although nothing is there yet, and predicts once there is. `log` is for whoever
-        lets several agents write one log, and `clock` and `chance` are for tests.
+        taken; without it, nobody looks at signatures. `token_file` holds the token for the URL, `ca_file` the
+        certificates of who vouches for it, where that is none of the system's. `cache` is a folder of the agent's own,
+        for what it needs at its next start (default: below $XDG_STATE_HOME). With `log_dir`, predictions are logged
+        there, with their features unless `log_features` is false. `name` is how the agent calls itself (default: the
+        host's name). It looks for something new about every `poll_s` seconds; 0: only in `refresh()`. With `required`
+        false it opens although nothing is there yet, and predicts once there is. `log` is for whoever lets several
+        agents write one log; `clock` and `chance` are for tests.
 
         Raises AgentError when there is nothing it may serve.
         """
@@ -110,6 +108,7 @@ class Agent:
             trainer=trainer,
             trust=trust,
             token_file=token_file,
+            ca_file=ca_file,
             cache=cache,
             name=name,
             clock=used_clock,
@@ -150,9 +149,7 @@ class Agent:
             answers = served.loaded.model.predict_one(*elements)
         (decoded,) = served.loaded.labels.decode(answers)
         prediction = self._made(served, decoded, window_id, self._clock.now_ms())
-        self._recent.count(1)
-        if self._log is not None:
-            self._record(served, prediction, features, window_start, window_end)
+        self._journal.note(served.pointer, prediction, features, window_start, window_end)
         return prediction
 
     def predict_many(
@@ -160,16 +157,13 @@ class Agent:
     ) -> list[Prediction]:
         """Predict windows, in their order, all with one model. Raises FeaturesError naming the first bad one."""
         served = self._serving()
-        plain = [encoding.as_json(features) for features in windows] if self._log_features and self._log else windows
-        answers = served.loaded.model.predict_many(encoding.encode(plain, is_list=True))
+        answers = served.loaded.model.predict_many(encoding.encode(windows, is_list=True))
         at_ms = self._clock.now_ms()
         ids = window_ids if window_ids is not None else [None] * len(windows)
         decoded = served.loaded.labels.decode(answers)
         predictions = [self._made(served, each, own, at_ms) for each, own in zip(decoded, ids, strict=True)]
-        self._recent.count(len(predictions))
-        if self._log is not None:
-            for prediction, features in zip(predictions, plain, strict=True):
-                self._record(served, prediction, features, None, None)
+        for prediction, features in zip(predictions, windows, strict=True):
+            self._journal.note(served.pointer, prediction, features)
         return predictions
 
     def report(self, prediction_id: str, outcome: Any, *, acted: bool = True) -> None:
@@ -177,27 +171,8 @@ class Agent:
 
         Raises AgentUsageError without a `log_dir`, FeaturesError when `outcome` is no label.
         """
-        if self._log is None:
-            raise AgentUsageError("this agent has no log to report to", hint="Agent.open(…, log_dir=…)")
-        try:
-            label = encoding.as_json(outcome)
-            if label is None:
-                raise Refusal("it is nothing")
-            parse_label(label)
-        except (Refusal, FeaturesError, UnicodeEncodeError) as exc:
-            raise FeaturesError(
-                f"{str(outcome)[:80]!r} is no outcome: {exc}",
-                hint="a label: a number, a boolean, a class's name, or an object of numbers",
-            ) from exc
-        line = outcome_line(
-            _identifier(prediction_id, "prediction_id"),
-            label,
-            acted=acted,
-            observed_at_ms=self._clock.now_ms(),
-            agent=self.name,
-            record=self._recent.get(prediction_id),
-        )
-        self._log.put(line)
+        self._check_is_open()
+        self._journal.report(prediction_id, outcome, acted=acted)
 
     def refresh(self) -> bool:
         """Look for something new now and take it; return whether what is served changed. `health()` tells why not."""
@@ -230,38 +205,34 @@ class Agent:
         """Tell how the agent is doing."""
         follower, served, now_ms = self._follower, self._follower.served, self._clock.now_ms()
         serving = None if served is None else served.describe(now_ms)
-        log, log_error = self._log, None
-        if log is not None and log.error is not None:
-            log_error = Problem(
-                code=log.error.code, message=log.error.message, hint=log.error.hint, since_ms=log.error_since_ms
-            )
         is_stale = serving is not None and serving.is_stale
-        problems = (follower.problem, follower.state_problem, log_error)
+        problems = (follower.problem, follower.state_problem, self._journal.problem())
+        logged, dropped = self._journal.counts()
         return Health(
             is_ok=serving is not None and not is_stale and problems == (None, None, None),
             serving=serving,
             is_stale=is_stale,
-            last_error=follower.problem,
-            state_error=follower.state_problem,
-            log_error=log_error,
+            last_error=problems[0],
+            state_error=problems[1],
+            log_error=problems[2],
             checked_at_ms=follower.checked_at_ms,
-            predictions=self._recent.predictions,
-            logged=log.written if log else 0,
-            dropped=log.dropped if log else 0,
+            predictions=self._journal.predictions,
+            logged=logged,
+            dropped=dropped,
             swaps=follower.swaps,
         )
 
     def flush(self) -> None:
         """Write what is waiting for the log. Nobody who predicts needs it."""
-        if self._log is not None:
-            self._log.flush()
+        self._journal.flush()
 
     def close(self) -> None:
-        """Stop following, and finish the log. It can't predict any more."""
+        """Stop following, let go of the model, and finish the log. It can't predict any more."""
         self._is_open = False
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.stop()
+        self._follower.let_go()
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -275,7 +246,6 @@ class Agent:
     def _serving(self) -> Served:
         if self._is_asleep or not self._is_open:
             self._check_is_open()
-            self._wake()
         served = self._follower.served
         if served is None:
             problem = self._follower.problem
@@ -288,23 +258,17 @@ class Agent:
     def _made(self, served: Served, decoded: Mapping[str, Any], window_id: str | None, at_ms: int) -> Prediction:
         own = uuid7(self._clock, self._random_bytes)
         pointer = served.pointer
-        window = own if window_id is None else _identifier(window_id, "window_id")
+        window = own if window_id is None else identifier(window_id, "window_id")
         return Prediction(own, window, pointer.version, pointer.place.epoch, pointer.digest, decoded, at_ms)
 
-    def _record(
-        self, served: Served, made: Prediction, features: Features, start: datetime | None, end: datetime | None
-    ) -> None:
-        start_ms, end_ms = _instant(start, made.predicted_at_ms), _instant(end, made.predicted_at_ms)
-        pointer = served.pointer
-        kept = dict(features) if self._log_features else None
-        record = Record(made, pointer.trainer, pointer.tenant, start_ms, max(start_ms, end_ms), kept)
-        self._recent.add(record)
-        if self._log is not None:
-            self._log.put(record)
-
     def _check_is_open(self) -> None:
+        """Raise AgentUsageError when it is closed. In a child process, go on where the parent was."""
         if not self._is_open:
             raise AgentUsageError("this agent is closed", hint="open another one: Agent.open(…)")
+        with self._wake_lock:
+            if self._is_asleep:
+                self._start()
+                self._is_asleep = False
 
     def _start(self) -> None:
         if self._poll_s > 0:
@@ -320,48 +284,23 @@ class Agent:
 
     def _acknowledge(self) -> None:
         """Say what is served, where somebody may want to know: after each swap, and every minute."""
-        served, root = self._follower.served, self._opened.ack_root
+        served, root = self._follower.served, self._ack_root
         now_s, swaps = self._clock.monotonic_s(), self._follower.swaps
         is_due = self._acked_at_s is None or swaps != self._acked_swaps or now_s - self._acked_at_s >= acks.EVERY_S
         if served is None or root is None or not is_due:
             return
         self._acked_at_s, self._acked_swaps = now_s, swaps
         now_ms = self._clock.now_ms()
-        acks.write(root, served.describe(now_ms), self.name, alive_at_ms=now_ms, predictions=self._recent.predictions)
+        acks.write(root, served.describe(now_ms), self.name, alive_at_ms=now_ms, predictions=self._journal.predictions)
 
     def _after_fork(self) -> None:
         """In a child process: forget the threads and locks of the parent; the first call starts new ones."""
         self._wake_lock = threading.Lock()
         self._poller = None
-        self._recent.after_fork()
+        self._journal.after_fork()
         self._follower.after_fork()
-        if self._log is not None:
-            self._log.after_fork()
         if self._is_open:
             self._is_asleep = True
-
-    def _wake(self) -> None:
-        with self._wake_lock:
-            if self._is_asleep:
-                self._start()
-                self._is_asleep = False
-
-
-def _identifier(text: str, what: str) -> str:
-    try:
-        if isinstance(text, str) and text.isprintable() and 0 < len(text.encode()) <= _MAX_ID_BYTES:
-            return text
-    except UnicodeEncodeError:
-        pass
-    raise FeaturesError(f"{str(text)[:40]!r} is no {what}", hint=f"give 1 to {_MAX_ID_BYTES} bytes of printable text")
-
-
-def _instant(at: datetime | None, else_ms: int) -> int:
-    if at is None:
-        return else_ms
-    if at.tzinfo is None:
-        raise FeaturesError(f"the time {at.isoformat()} has no time zone", hint="datetime.now(UTC)")
-    return round(at.timestamp() * 1000)
 
 
 def _let_go(log: Log | None) -> None:

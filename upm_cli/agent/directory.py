@@ -1,10 +1,11 @@
 """A model directory that somebody else fills: where its pointer is, and whether that has changed."""
 
+import contextlib
 import functools
 from pathlib import Path
 
 from upm_cli.agent import files
-from upm_cli.agent.errors import AgentUsageError, NothingToServeError
+from upm_cli.agent.errors import NothingToServeError
 from upm_cli.agent.loading import OpenFile
 from upm_cli.core.delivery import envelope, places
 from upm_cli.core.delivery.pointer import Pointer
@@ -46,21 +47,10 @@ def model_opener(root: Path, pointer: Pointer) -> OpenFile:
     return functools.partial(files.opened, root, places.model(pointer.digest, pointer.model.codec))
 
 
-def only_trainer(root: Path, tenant: str) -> str | None:
-    """Return the trainer that has a pointer for `tenant` below `root`, None if there is none.
-
-    Raises AgentUsageError when there are several.
-    """
+def trainers_in(root: Path, tenant: str) -> list[str]:
+    """Return the trainers that have a pointer for `tenant` below `root`."""
     found = []
-    slug = f"{places.slug(tenant)}.json"
-    for path in sorted((root / places.POINTERS).glob(f"*/{slug}")):
-        try:
+    for path in sorted((root / places.POINTERS).glob(f"*/{places.slug(tenant)}.json")):
+        with contextlib.suppress(UsageError):
             found.append(check_name(path.parent.name, "trainer"))
-        except UsageError:
-            continue
-    if len(found) > 1:
-        raise AgentUsageError(
-            f"{root} has models of {len(found)} trainers for this tenant: {', '.join(found[:10])}",
-            hint=f'name one: Agent.open(…, trainer="{found[0]}")',
-        )
-    return found[0] if found else None
+    return found

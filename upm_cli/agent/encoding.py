@@ -11,6 +11,7 @@ import numpy as np
 from upm_cli.agent.errors import FeaturesError
 from upm_cli.core.hashing import hash_name, hash_pair
 from upm_cli.core.window import Csr
+from upm_cli.sources.base import MAX_DEPTH
 from upm_cli.sources.features import FeatureColumns
 from upm_cli.sources.refusal import Refusal
 
@@ -21,6 +22,7 @@ _REMEMBERED: Final = 1 << 16  # names; more are hashed each time
 _PLAIN: Final = 9e29  # larger numbers take the long way, which knows where the limits are
 _FEW: Final = 4096  # elements
 _LOW: Final = 0xFFFFFFFF
+_SCALARS: Final = frozenset({float, int, str, bool, type(None)})
 
 
 class _Numbers(dict[str, int]):
@@ -53,32 +55,51 @@ _texts: Final = _Texts()
 
 
 def plain(features: Features) -> Elements | None:
-    """Return the elements of features that are all numbers and texts; None: they have to go the long way.
+    """Return the elements of ordinary features sooner than `encode`; None: they have to go the long way.
 
-    Raises FeaturesError for names that are no text.
+    Ordinary are exact Python types, not too many, and numbers far from any limit. Raises FeaturesError for names that
+    are no text.
     """
     index: list[int] = []
     value: list[float] = []
-    add_index, add_value = index.append, value.append
     try:
-        for name, given in features.items():
-            kind = type(given)
-            if kind is float or kind is int:
-                if not -_PLAIN < given < _PLAIN:
-                    return None
-                add_index(_numbers[name])
-                add_value(given)
-            elif kind is str:
-                add_index(_texts[name, given])
-                add_value(1.0)
-            elif kind is bool:
-                add_index(_numbers[name])
-                add_value(1.0 if given else 0.0)
-            else:
-                return None
+        is_ordinary = _walk("", features, 1, index, value)
     except (TypeError, UnicodeEncodeError) as exc:
         raise _unfit(str(exc), None) from exc
-    return (index, value) if len(index) <= _FEW else None
+    except AttributeError:
+        return None
+    return (index, value) if is_ordinary and len(index) <= _FEW else None
+
+
+def _walk(prefix: str, features: Features, depth: int, index: list[int], value: list[float]) -> bool:
+    """Append the elements of `features`; false when the long way has to be taken."""
+    add_index, add_value = index.append, value.append
+    for key, given in features.items():
+        name = prefix + key if prefix else key
+        kind = type(given)
+        if kind is float or kind is int:
+            if not -_PLAIN < given < _PLAIN:
+                return False
+            add_index(_numbers[name])
+            add_value(given)
+        elif kind is str:
+            add_index(_texts[name, given])
+            add_value(1.0)
+        elif kind is bool:
+            add_index(_numbers[name])
+            add_value(1.0 if given else 0.0)
+        elif kind is dict:
+            if depth == MAX_DEPTH or not _walk(name + ".", given, depth + 1, index, value):
+                return False
+        elif kind is list:
+            for text in given:
+                if type(text) is not str:
+                    return False
+                add_index(_texts[name, text])
+                add_value(1.0)
+        elif given is not None:
+            return False
+    return True
 
 
 def encode(windows: Sequence[Features], *, is_list: bool = False) -> Csr:
@@ -101,6 +122,11 @@ def encode(windows: Sequence[Features], *, is_list: bool = False) -> Csr:
     return Csr(index_ptr, index, value)
 
 
+def copied(features: Features) -> dict[str, Any]:
+    """Return features that a model took as they were, whatever becomes of them; made of what JSON has."""
+    return {name: given if type(given) in _SCALARS else _json(given) for name, given in features.items()}
+
+
 def as_json(value: Any) -> Any:
     """Return `value` made of what JSON has. Raises FeaturesError where its names are no text."""
     try:
@@ -109,21 +135,21 @@ def as_json(value: Any) -> Any:
         raise _unfit(str(exc), None) from exc
 
 
-def _json(features: Any) -> Any:
-    """Return features made of what JSON has: NumPy's numbers and arrays, tuples and other mappings become that."""
-    kind = type(features)
-    if kind in (float, str, int, bool, type(None)):
-        return features
-    if isinstance(features, Mapping):
-        return {_name(name): _json(value) for name, value in features.items()}
-    if isinstance(features, list | tuple):
-        return [_json(value) for value in features]
-    if isinstance(features, np.ndarray | np.generic):
-        return features.tolist()
+def _json(value: Any) -> Any:
+    """Return `value` made of what JSON has: NumPy's numbers and arrays, tuples and other mappings become that."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if isinstance(value, Mapping):
+        return {_name(name): _json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
     for base in (bool, int, float, str):
-        if isinstance(features, base):
-            return base(features)
-    return features
+        if isinstance(value, base):
+            return base(value)
+    return value
 
 
 def _name(name: Any) -> str:

@@ -99,6 +99,8 @@ def _parent(root: Path, relative: str, make: int | None = None) -> Iterator[tupl
         at = os.open(root, _FOLDER)
     except FileNotFoundError:
         raise
+    except NotADirectoryError as exc:
+        raise FileNotFoundError(exc.errno, exc.strerror, str(root)) from exc
     except (OSError, ValueError) as exc:
         raise _refused(exc, root, "") from exc
     try:

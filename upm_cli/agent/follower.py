@@ -6,14 +6,15 @@ Whatever fails on the way changes nothing: what is served stays. The swap comes 
 disk or a slow one holds up no way back; who is told that it is served is told after that.
 """
 
+import contextlib
 import threading
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from upm_cli.agent.directory import model_opener
 from upm_cli.agent.errors import AgentError, NothingToServeError, NotTakenError, UnreachableError, as_damage
 from upm_cli.agent.files import Stamp
 from upm_cli.agent.loading import Loaded, OpenFile, load
+from upm_cli.agent.served import Origin, Served
 from upm_cli.agent.state import State
 from upm_cli.agent.trust import TrustFile, signed_by
 from upm_cli.agent.values import Problem, Serving
@@ -21,7 +22,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.delivery import envelope, statement
 from upm_cli.core.delivery import pointer as pointers
 from upm_cli.core.delivery.pointer import Pointer
-from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, decide
+from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, after, decide
 from upm_cli.core.delivery.trust import Trust
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
@@ -30,51 +31,7 @@ Stamps = tuple[Stamp | None, Stamp | None]  # of the pointer, and of the trust f
 
 FIRST_PAUSE_S: Final = 1.0  # before what failed is tried again, although nothing has changed
 MAX_PAUSE_S: Final = 60.0
-
-
-class Origin(Protocol):
-    """Where pointers come from."""
-
-    def stamp(self) -> Stamp | None:
-        """Return what changes when the pointer may have changed; None: only `fetch` can tell."""
-        ...
-
-    def fetch(self) -> bytes:
-        """Return the envelope that is there. Raises AgentError."""
-        ...
-
-    def opener(self, pointer: Pointer) -> OpenFile:
-        """Return what opens the stored file of a model, and fetches it first where that is needed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """All that predictions need, in one value that never changes."""
-
-    loaded: Loaded
-    pointer: Pointer
-    envelope: bytes
-    keyid: str | None
-    loaded_at_ms: int
-
-    def describe(self, now_ms: int) -> Serving:
-        """Return what is told about it."""
-        pointer = self.pointer
-        return Serving(
-            trainer=pointer.trainer,
-            tenant=pointer.tenant or None,
-            version=pointer.version,
-            digest=pointer.digest,
-            epoch=pointer.place.epoch,
-            serial=pointer.place.serial,
-            ring=pointer.ring,
-            kind=pointer.kind,
-            loaded_at_ms=self.loaded_at_ms,
-            expires_at_ms=pointer.expires_at_ms,
-            is_stale=pointer.expires_at_ms is not None and now_ms >= pointer.expires_at_ms,
-            keyid=self.keyid,
-        )
+MAX_ABSENCE_S: Final = 10.0  # the same, where nobody answered: that is cheap to find out
 
 
 class Follower:
@@ -97,7 +54,6 @@ class Follower:
         self._seen: Seen | None = None
         self._is_kept = True
         self._looked: Stamps | None = None  # the stamps at the newest look that found all well
-        self._error: UpmError | None = None
         self._failures, self._again_s = 0, 0.0
         self._failed_at: Stamps = (None, None)
         self._lock = threading.Lock()
@@ -105,62 +61,80 @@ class Follower:
     def begin(self, *, required: bool) -> None:
         """Serve what is there, or else what was taken before. Raises AgentError when that is nothing and `required`."""
         with self._lock:
-            self._look(force=True)
-            if self.served is None:
+            try:
+                self._attempt(self._stamps())
+            except AgentError:
                 self._resume()
-            if self.served is None and required and self._error is not None:
-                raise self._error
+                if self.served is None and required:
+                    raise
+            self._keep()
 
     def look(self, *, force: bool = False) -> bool:
         """Look whether something new is there and take it; return whether what is served changed. Raises nothing."""
         with self._lock:
-            return self._look(force=force)
+            before = self.served
+            self._look(force=force)
+            return self.served is not before
 
     def take(self, data: bytes) -> Serving:
         """Take the envelope `data`, wherever it came from; return what is served then. Raises AgentError."""
         with self._lock:
             self._take(data)
             self._keep()
-            self.problem = self._error = None
+            self.problem = None
             if self.served is None:
                 raise NothingToServeError("nothing is served")
             return self.served.describe(self._clock.now_ms())
+
+    def let_go(self) -> None:
+        """Serve nothing any more; predictions that are being made are finished."""
+        with self._lock:
+            self.served = self._previous = None
 
     def after_fork(self) -> None:
         """Make a child process independent of what threads of its parent were doing."""
         self._lock = threading.Lock()
 
-    def _look(self, *, force: bool) -> bool:
-        stamps = (self._origin.stamp(), self._trust.stamp() if self._trust else None)
-        if not force and stamps[0] is not None and stamps == self._looked:
-            self.checked_at_ms = self._clock.now_ms()
-            self._keep()
-            return False
-        if not force and self._failures and stamps == self._failed_at and self._clock.monotonic_s() < self._again_s:
-            self._keep()
-            return False
-        before = self.served
+    def _look(self, *, force: bool) -> None:
+        stamps = self._stamps()
+        if force or not self._is_pointless(stamps):
+            with contextlib.suppress(AgentError):
+                self._attempt(stamps)
+        self._keep()
+
+    def _stamps(self) -> Stamps:
+        return self._origin.stamp(), self._trust.stamp() if self._trust else None
+
+    def _attempt(self, stamps: Stamps) -> None:
+        """Fetch and take, and note how that went. The error is not kept: it would hold on to models."""
         try:
             self._take(self._origin.fetch())
         except AgentError as exc:
             self._failed(exc, stamps)
-        else:
-            self.problem = self._error = None
-            self._looked, self._failures = stamps, 0
+            raise
+        self.problem = None
+        self._looked, self._failures = stamps, 0
+        self.checked_at_ms = self._clock.now_ms()
+
+    def _is_pointless(self, stamps: Stamps) -> bool:
+        """Say whether looking closer would bring what the last look brought: nothing new, or the same failure."""
+        if stamps[0] is not None and stamps == self._looked:
             self.checked_at_ms = self._clock.now_ms()
-        self._keep()
-        return self.served is not before
+            return True
+        is_as_before = self._failures > 0 and stamps == self._failed_at
+        return is_as_before and self._clock.monotonic_s() < self._again_s
 
     def _failed(self, exc: UpmError, stamps: Stamps) -> None:
         """Note what went wrong, and when to try the same again: later each time, sooner when something changes."""
         self.fail(exc)
         self._failures = self._failures + 1 if stamps == self._failed_at else 1
         self._failed_at = stamps
-        self._again_s = self._clock.monotonic_s() + min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 20))
+        most_s = MAX_ABSENCE_S if isinstance(exc, UnreachableError) else MAX_PAUSE_S
+        self._again_s = self._clock.monotonic_s() + min(most_s, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 20))
 
     def fail(self, exc: UpmError) -> None:
         """Note that looking for something new did not work."""
-        self._error = exc
+        self._looked = None
         self.problem = self._told(exc, self.problem)
 
     def _told(self, exc: UpmError, before: Problem | None) -> Problem:
@@ -205,7 +179,7 @@ class Follower:
         if served is not None and served.envelope == data and served.keyid == keyid:
             return
         self._serve(self._load(pointer, self._origin.opener(pointer), trust), pointer, data, keyid)
-        self._seen = Seen(place=pointer.place, digest=pointer.digest, issued_at_ms=pointer.issued_at_ms, keyid=keyid)
+        self._seen = after(pointer, seen, took, keyid)
         self._is_kept = False
 
     def _load(self, pointer: Pointer, open_file: OpenFile, trust: Trust | None = None) -> Loaded:
@@ -233,8 +207,8 @@ class Follower:
         if self._is_kept or served is None:
             return
         try:
-            self._state.remember(served.pointer, served.keyid, self._trusted())
-            self._state.keep(served.pointer, served.envelope, self._origin.opener(served.pointer))
+            if self._state.remember(served.pointer, served.keyid, self._trusted()):
+                self._state.keep(served.pointer, served.envelope, self._origin.opener(served.pointer))
         except (UpmError, OSError) as exc:
             told = exc if isinstance(exc, UpmError) else UnreachableError(f"can't keep what is served: {exc}")
             self.state_problem = self._told(told, self.state_problem)

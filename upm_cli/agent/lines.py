@@ -14,6 +14,8 @@ from upm_cli.ids import iso
 PREDICTION: Final = "ai.upm.prediction"
 OUTCOME: Final = "ai.upm.outcome"
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -54,6 +56,7 @@ def outcome_line(
 
 def _served(record: Record, agent: str) -> dict[str, Any]:
     prediction = record.prediction
+    at_ms, at = prediction.predicted_at_ms, iso(prediction.predicted_at_ms)
     return {
         "prediction_id": prediction.id,
         "window_id": prediction.window_id,
@@ -63,12 +66,12 @@ def _served(record: Record, agent: str) -> dict[str, Any]:
         "digest": prediction.digest,
         "epoch": prediction.epoch,
         "agent": agent,
-        "predicted_at": iso(prediction.predicted_at_ms),
-        "window_start": iso(record.start_ms),
-        "window_end": iso(record.end_ms),
+        "predicted_at": at,
+        "window_start": at if record.start_ms == at_ms else iso(record.start_ms),
+        "window_end": at if record.end_ms == at_ms else iso(record.end_ms),
         "prediction": prediction.decoded,
     }
 
 
 def _line(plain: Mapping[str, Any]) -> bytes:
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return _encode(plain).encode() + b"\n"

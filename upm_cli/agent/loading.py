@@ -20,7 +20,7 @@ from upm_cli.core.delivery.pointer import ModelFile, Pointer
 from upm_cli.core.learning.labels import LabelCodec
 from upm_cli.core.predict import Model, open_model
 from upm_cli.core.window import Csr
-from upm_cli.errors import IntegrityError
+from upm_cli.errors import IntegrityError, UpmError
 
 OpenFile = Callable[[], AbstractContextManager[tuple[int, int]]]  # gives a descriptor and the file's size
 
@@ -72,6 +72,8 @@ def _load(pointer: Pointer, open_file: OpenFile) -> Loaded:
             raw = _read_raw(fd, size, pointer.model, pointer.digest)
         arrays, manifest = snapshot.decode(raw)
         return _prepared(arrays, manifest, pointer.digest)
+    except UnreachableError:
+        raise
     except FileNotFoundError as exc:
         raise DamagedError(f"{what} is not there", hint="send it again: upm sync run") from exc
     except OSError as exc:
@@ -82,6 +84,8 @@ def _load(pointer: Pointer, open_file: OpenFile) -> Loaded:
         raise DamagedError(f"{what} does not fit into memory", hint="give this process more memory") from exc
     except IntegrityError as exc:
         raise DamagedError(f"{what}: {exc.message}", hint=exc.hint) from exc
+    except UpmError as exc:
+        raise UnreachableError(f"{what}: {exc.message}", hint=exc.hint) from exc
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as exc:
         raise DamagedError(
             f"{what} is damaged: {exc}", hint="what is in use stays; send it again: upm sync run"
@@ -90,26 +94,31 @@ def _load(pointer: Pointer, open_file: OpenFile) -> Loaded:
 
 def _read_raw(fd: int, size: int, model: ModelFile, digest: str) -> bytearray:
     """Return the raw bytes of the file `fd`, proven twice: as stored, and unpacked. Raises ValueError, OSError."""
+    raw = bytearray()
+    for piece in proven_pieces(fd, size, model, digest):
+        raw += piece
+    return raw
+
+
+def proven_pieces(fd: int, size: int, model: ModelFile, digest: str) -> Iterator[bytes]:
+    """Yield the raw bytes of the stored file `fd` of `size` bytes; what was yielded is proven when it ends.
+
+    Raises ValueError when the file is not what `model` and `digest` say, OSError.
+    """
     if size != model.size_bytes:
         raise ValueError(f"its file has {size:,} bytes instead of {model.size_bytes:,}")
     stored = hashlib.sha256()
-    for piece in _pieces(fd):
+    while piece := os.read(fd, CHUNK):
         stored.update(piece)
     if stored.hexdigest() != model.file_digest:
         raise ValueError("its file does not have the sha256 that was sent")
     os.lseek(fd, 0, os.SEEK_SET)
-    raw, proof = bytearray(), hashlib.sha256()
+    proof = hashlib.sha256()
     for piece in unpacked(lambda most: os.read(fd, most), model.codec, model.raw_bytes):
-        raw += piece
         proof.update(piece)
+        yield piece
     if proof.hexdigest() != digest:
         raise ValueError("its bytes do not have the digest that was sent")
-    return raw
-
-
-def _pieces(fd: int) -> Iterator[bytes]:
-    while piece := os.read(fd, CHUNK):
-        yield piece
 
 
 def _prepared(arrays: snapshot.Arrays, manifest: dict[str, Any], digest: str) -> Loaded:

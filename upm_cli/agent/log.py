@@ -8,7 +8,6 @@ or the disk is, they are dropped and counted. So are the oldest finished files w
 """
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections import deque
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from upm_cli.agent.lines import Record, prediction_line
+from upm_cli.agent.parts import PART, Part, count_lines, finish_orphan, number_of
+from upm_cli.agent.values import Problem
 from upm_cli.clock import Clock
 from upm_cli.errors import StorageError
 from upm_cli.store import fsio
@@ -25,8 +26,7 @@ TOTAL_BYTES: Final = 1 << 30
 QUEUE_LINES: Final = 20_000
 AGE_S: Final = 300.0
 EVERY_S: Final = 0.1
-PART: Final = ".part"
-_BATCH: Final = 1000
+_BATCH: Final = 16  # lines that are made into text before other threads have a chance to run
 
 Line = Record | bytes
 
@@ -47,12 +47,11 @@ class Log:
         self.folder, self.agent = folder, agent
         self.written = 0
         self.dropped = 0
-        self.error: StorageError | None = None
-        self.error_since_ms = 0
+        self.problem: Problem | None = None
         self._clock = clock
         self._file_bytes, self._total_bytes, self._queue_lines = file_bytes, total_bytes, queue_lines
         self._queue: deque[Line] = deque()
-        self._part: _Part | None = None
+        self._part: Part | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -63,16 +62,15 @@ class Log:
 
     def put(self, line: Line) -> None:
         """Have `line` written soon; it is dropped when too many are waiting."""
-        if len(self._queue) >= self._queue_lines:
-            with self._counts:
-                self.dropped += 1
+        if len(self._queue) >= self._queue_lines or self._stop.is_set():
+            self._count(dropped=1)
             return
         self._queue.append(line)
         if self._thread is None:
             self._start()
 
     def flush(self) -> None:
-        """Write what was put until now. For tests and the end; nobody who predicts needs it."""
+        """Write what was put until now; nobody who predicts needs it."""
         with self._lock:
             self._drain()
 
@@ -109,9 +107,12 @@ class Log:
                     self._finish()
 
     def _drain(self) -> None:
-        """Write all lines that wait, a batch at a time."""
-        while self._queue:
-            lines = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+        """Write the lines that wait now, a batch at a time."""
+        waiting = len(self._queue)
+        while waiting > 0:
+            batch = min(waiting, max(_BATCH, waiting // 16))  # many wait: getting on with it is more urgent
+            lines = [self._queue.popleft() for _ in range(batch)]
+            waiting -= len(lines)
             data = [line if isinstance(line, bytes) else prediction_line(line, self.agent) for line in lines]
             while data:
                 del data[: self._write(data)]
@@ -122,131 +123,65 @@ class Log:
         try:
             part = self._part = self._part or self._open()
             count = part.room_for(lines, self._file_bytes)
-            if count:
-                part.write(b"".join(lines[:count]))
-            if count < len(lines) or part.size >= self._file_bytes:
-                self._finish()
+            part.write(b"".join(lines[:count]))
         except (OSError, StorageError) as exc:
-            told = exc if isinstance(exc, StorageError) else fsio.storage_error(exc, self.folder, "write to")
-            self.error_since_ms = self.error_since_ms if self.error else self._clock.now_ms()
-            self.error = told
-            with self._counts:
-                self.dropped += count
-            return max(count, 1)
-        self.error = None
-        with self._counts:
-            self.written += count
+            self._failed(exc)
+            self._count(dropped=count)
+            return count
+        self.problem = None
+        self._count(written=count)
+        if count < len(lines) or part.size >= self._file_bytes:
+            self._finish()
         return count
 
-    def _open(self) -> "_Part":
+    def _failed(self, exc: OSError | StorageError) -> None:
+        told = exc if isinstance(exc, StorageError) else fsio.storage_error(exc, self.folder, "write to")
+        since_ms = self.problem.since_ms if self.problem else self._clock.now_ms()
+        self.problem = Problem(code=told.code, message=told.message, hint=told.hint, since_ms=since_ms)
+
+    def _count(self, *, written: int = 0, dropped: int = 0) -> None:
+        with self._counts:
+            self.written += written
+            self.dropped += dropped
+
+    def _open(self) -> Part:
         """Begin a new file, after finishing those of processes that died."""
         fsio.make_folder(self.folder)
         numbers = [0]
         for path in self.folder.glob(f"predictions-{self.agent}-*.jsonl*"):
-            number = _number(path, self.agent)
-            if number is not None:
-                numbers.append(number)
-                if path.suffix == PART:
-                    _finish_orphan(path)
+            number = number_of(path, self.agent)
+            numbers.append(number)
+            if number and path.suffix == PART:
+                finish_orphan(path)
         number = max(numbers)
         while True:
             number += 1
             path = self.folder / f"predictions-{self.agent}-{number:06d}.jsonl{PART}"
             if not path.with_suffix("").exists():
                 with contextlib.suppress(FileExistsError):
-                    return _Part(path, self._clock.monotonic_s())
+                    return Part(path, self._clock.monotonic_s())
 
     def _finish(self) -> None:
+        """Finish the file; one that can't be stays as it is, and is finished later by whoever comes next."""
         part, self._part = self._part, None
-        if part is not None:
+        if part is None:
+            return
+        try:
             part.finish()
             self._make_room()
+        except (OSError, StorageError) as exc:
+            self._failed(exc)
 
     def _make_room(self) -> None:
         """Remove the oldest finished files of this agent until the rest takes no more than it may."""
-        paths = [p for p in self.folder.glob(f"predictions-{self.agent}-*.jsonl") if _number(p, self.agent) is not None]
-        paths.sort(key=lambda path: _number(path, self.agent) or 0)
+        numbered = [(number_of(path, self.agent), path) for path in self.folder.glob(f"predictions-{self.agent}-*")]
+        paths = [path for number, path in sorted(numbered) if number and path.suffix != PART]
         sizes = [path.stat().st_size for path in paths]
         total = sum(sizes)
         for path, size in zip(paths[:-1], sizes, strict=False):
             if total <= self._total_bytes:
                 return
-            lines = _count_lines(path)
+            lines = count_lines(path)
             if fsio.durable_unlink(path):
-                with self._counts:
-                    self.dropped += lines
+                self._count(dropped=lines)
             total -= size
-
-
-class _Part:
-    """The file that is being written; locked, so that others know that its writer lives."""
-
-    def __init__(self, path: Path, since_s: float) -> None:
-        self.path, self.since_s, self.size = path, since_s, 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(path, flags, 0o600)
-        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def room_for(self, lines: list[bytes], most: int) -> int:
-        """Return how many of `lines` still fit; one always fits into an empty file."""
-        size = self.size
-        for count, line in enumerate(lines):
-            size += len(line)
-            if size > most and (count or self.size):
-                return count
-        return len(lines)
-
-    def write(self, data: bytes) -> None:
-        """Append whole lines, or nothing. Raises OSError."""
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[fsio.faults.write(self.fd, left) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self.fd, self.size)
-            raise
-        self.size += len(data)
-
-    def finish(self) -> None:
-        """Make the file durable and give it its final name. Raises OSError, StorageError."""
-        try:
-            os.fsync(self.fd)
-            if self.size:
-                fsio.move(self.path, self.path.with_suffix(""))
-            else:
-                fsio.remove_quietly(self.path)
-        finally:
-            os.close(self.fd)
-
-
-def _number(path: Path, agent: str) -> int | None:
-    """Return the number in the name of one of the agent's own files; None for another's."""
-    text = path.name.removeprefix(f"predictions-{agent}-").removesuffix(PART).removesuffix(".jsonl")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) >= 6 else None
-
-
-def _finish_orphan(path: Path) -> None:
-    """Finish a file whose writer died: without its last line, if that was cut off."""
-    with contextlib.suppress(OSError, StorageError):
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with os.fdopen(fd, "rb", closefd=False) as file:
-                whole = file.read().rfind(b"\n") + 1
-            os.ftruncate(fd, whole)
-            os.fsync(fd)
-            if whole:
-                fsio.move(path, path.with_suffix(""))
-            else:
-                path.unlink()
-        finally:
-            os.close(fd)
-
-
-def _count_lines(path: Path) -> int:
-    count = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            count += piece.count(b"\n")
-    return count

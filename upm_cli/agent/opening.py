@@ -3,12 +3,14 @@
 import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from upm_cli.agent.directory import Directory, only_trainer
-from upm_cli.agent.errors import AgentUsageError, NothingToServeError
+from upm_cli.agent.directory import Directory, trainers_in
+from upm_cli.agent.errors import AgentUsageError, NothingToServeError, UnreachableError
 from upm_cli.agent.follower import Follower
+from upm_cli.agent.served import Origin
 from upm_cli.agent.state import State, default_folder
 from upm_cli.agent.trust import TrustFile
 from upm_cli.clock import Clock
@@ -35,6 +37,7 @@ def open_place(
     trainer: str | None,
     trust: Path | str | None,
     token_file: Path | str | None,
+    ca_file: Path | str | None,
     cache: Path | str | None,
     name: str | None,
     clock: Clock,
@@ -45,30 +48,53 @@ def open_place(
         raise AgentUsageError(f"{tenant!r} can't name a tenant", hint="leave it out for windows without a tenant")
     own = _checked(name or host_name(), "agent")
     keys = None if trust is None else TrustFile(Path(trust))
+    where = text if _URL.match(text) else str(Path(text).expanduser().resolve())
+    state = State(Path(cache) if cache is not None else default_folder(where, os.environ), clock)
+    chosen_for = tenant or ""
+    origin: Origin
     if _URL.match(text):
-        raise AgentUsageError(f"{text} can't be followed yet", hint="name a model directory")
-    if token_file is not None:
-        raise AgentUsageError("a model directory takes no token", hint="leave token_file out")
-    root = Path(text).expanduser()
-    state = State(Path(cache) if cache is not None else default_folder(str(root.resolve()), os.environ), clock)
-    chosen = _trainer_of(root, state, tenant or "", trainer)
-    origin = Directory(root, chosen, tenant or "")
-    follower = Follower(origin, chosen, tenant or "", state=state, trust=keys, clock=clock)
-    return Opened(name=own, trainer=chosen, follower=follower, ack_root=root)
+        from upm_cli.agent.remote import Remote  # takes a while, and directories don't need it
+        from upm_cli.agent.url import Server
+
+        server = Server(text, token_file=_path(token_file), ca_file=_path(ca_file), clock=clock)
+        chosen = _trainer(trainer, lambda: server.trainers(chosen_for), state, chosen_for, text)
+        origin, ack_root = Remote(server, state.folder, chosen, chosen_for, clock), None
+    else:
+        if token_file is not None or ca_file is not None:
+            raise AgentUsageError("a model directory takes no token and no certificates", hint="leave them out")
+        root = Path(where)
+        chosen = _trainer(trainer, lambda: trainers_in(root, chosen_for), state, chosen_for, text)
+        origin, ack_root = Directory(root, chosen, chosen_for), root
+    follower = Follower(origin, chosen, chosen_for, state=state, trust=keys, clock=clock)
+    return Opened(name=own, trainer=chosen, follower=follower, ack_root=ack_root)
 
 
-def _trainer_of(root: Path, state: State, tenant: str, trainer: str | None) -> str:
-    """Return the trainer that was named, or the only one there is."""
-    if trainer is not None:
-        return _checked(trainer, "trainer")
-    found = only_trainer(root, tenant) or only_trainer(state.folder, tenant)
-    if found is None:
-        whom = f"tenant {tenant}" if tenant else "windows without a tenant"
+def _trainer(named: str | None, there: Callable[[], list[str]], state: State, tenant: str, where: str) -> str:
+    """Return the trainer that was named, or the only one there is, or was. Raises AgentError."""
+    if named is not None:
+        return _checked(named, "trainer")
+    try:
+        found = there() or trainers_in(state.folder, tenant)
+    except UnreachableError:
+        found = trainers_in(state.folder, tenant)
+        if not found:
+            raise
+    whom = f"tenant {tenant}" if tenant else "windows without a tenant"
+    if not found:
         raise NothingToServeError(
-            f"there is no model for {whom} in {root}",
+            f"there is no model for {whom} at {where}",
             hint="upm adapter list shows what is sent where; name a trainer to wait for its first model",
         )
-    return found
+    if len(found) > 1:
+        raise AgentUsageError(
+            f"{where} has models of {len(found)} trainers for {whom}: {', '.join(found[:10])}",
+            hint=f'name one: Agent.open(…, trainer="{found[0]}")',
+        )
+    return found[0]
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _checked(name: str, what: str) -> str:

@@ -1,5 +1,7 @@
 """The trust file of an agent: read again whenever it changes."""
 
+import os
+import stat
 from pathlib import Path
 
 from upm_cli import ed25519
@@ -7,7 +9,7 @@ from upm_cli.agent import files
 from upm_cli.agent.errors import UntrustedError
 from upm_cli.core.delivery.envelope import Envelope
 from upm_cli.core.delivery.trust import MAX_TRUST_BYTES, Trust, read_trust, signer
-from upm_cli.errors import UpmError
+from upm_cli.errors import UpmError, UsageError
 
 
 class TrustFile:
@@ -32,16 +34,24 @@ class TrustFile:
     def _read(self) -> Trust:
         path = self.path.resolve()
         try:
+            with files.opened(path.parent, path.name) as (fd, _):
+                if os.fstat(fd).st_mode & stat.S_IWOTH:
+                    raise _untrusted(f"anybody may write to the trust file {self.path}", f"chmod o-w {self.path}")
             return read_trust(files.read_small(path.parent, path.name, MAX_TRUST_BYTES), ed25519.key_id)
         except FileNotFoundError as exc:
             raise _untrusted(f"there is no trust file {self.path}") from exc
+        except UntrustedError:
+            raise
         except UpmError as exc:
             raise _untrusted(f"the trust file {self.path} can't be used: {exc.message}") from exc
 
 
 def signed_by(found: Envelope, trust: Trust, what: str) -> str:
     """Return the id of the believed key that signed `found`. Raises UntrustedError when none did."""
-    keyid = signer(found, trust, ed25519.verify)
+    try:
+        keyid = signer(found, trust, ed25519.verify)
+    except UsageError as exc:  # the package that verifies is not there
+        raise UntrustedError(f"{what} can't be verified: {exc.message}", hint=exc.hint) from exc
     if keyid is None:
         named = ", ".join(each.keyid[:16] for each in found.signatures) or "nobody"
         raise UntrustedError(
@@ -51,5 +61,5 @@ def signed_by(found: Envelope, trust: Trust, what: str) -> str:
     return keyid
 
 
-def _untrusted(why: str) -> UntrustedError:
-    return UntrustedError(why, hint="make one where the keys are: upm keys export > trust.json")
+def _untrusted(why: str, hint: str = "make one where the keys are: upm keys export > trust.json") -> UntrustedError:
+    return UntrustedError(why, hint=hint)

@@ -60,7 +60,7 @@ class Watching:
         yield single("upm_agent_log_lines_total", "counter", "Lines written to the prediction log.", log.written)
         yield single("upm_agent_log_dropped_total", "counter", "Lines that the log had no room for.", log.dropped)
         yield single(
-            "upm_agent_log_failing", "gauge", "1 while the log can't be written.", float(log.error is not None)
+            "upm_agent_log_failing", "gauge", "1 while the log can't be written.", float(log.problem is not None)
         )
 
 

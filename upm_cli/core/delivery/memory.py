@@ -1,6 +1,7 @@
 """How an agent's memory of what it has seen is kept: one small file for each (trainer, tenant), which proves itself.
 
-    {"schema_version": 1, "trainer", "tenant", "epoch", "serial", "digest", "issued_at_ms", "keyid", "sha256"}
+    {"schema_version": 1, "trainer", "tenant", "epoch", "serial", "digest", "issued_at_ms", "keyid",
+     "stepped_from": [epoch, serial] | null, "stepped_at_ms", "sha256"}
 
 `sha256` is over the canonical JSON of the rest. A memory that was damaged says so, and never becomes a lower one.
 """
@@ -28,6 +29,8 @@ def encode(seen: Seen, trainer: str, tenant: str) -> bytes:
         "digest": seen.digest,
         "issued_at_ms": seen.issued_at_ms,
         "keyid": seen.keyid,
+        "stepped_from": None if seen.stepped_from is None else [seen.stepped_from.epoch, seen.stepped_from.serial],
+        "stepped_at_ms": seen.stepped_at_ms,
     }
     return canonical_json({**plain, "sha256": _seal(plain)}).encode()
 
@@ -41,9 +44,16 @@ def decode(data: bytes, trainer: str, tenant: str) -> Seen:
             raise damaged("the memory is not what was kept")
         if (plain["schema_version"], plain["trainer"], plain["tenant"]) != (SCHEMA_VERSION, trainer, tenant):
             raise damaged("the memory is of another schema, trainer or tenant")
-        place = Place(int(plain["epoch"]), int(plain["serial"]))
-        return Seen(place=place, digest=plain["digest"], issued_at_ms=int(plain["issued_at_ms"]), keyid=plain["keyid"])
-    except (KeyError, TypeError, ValueError) as exc:
+        high = plain["stepped_from"]
+        return Seen(
+            place=Place(int(plain["epoch"]), int(plain["serial"])),
+            digest=plain["digest"],
+            issued_at_ms=int(plain["issued_at_ms"]),
+            keyid=plain["keyid"],
+            stepped_from=None if high is None else Place(int(high[0]), int(high[1])),
+            stepped_at_ms=int(plain["stepped_at_ms"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as exc:
         raise damaged(f"the memory can't be read: {exc}") from exc
 
 

@@ -31,6 +31,7 @@ MODEL_LIMIT: Final = 1e13  # margins are cut to this, so that a prediction is al
 _LOSS_OF_LINK: Final = {"logistic": "logistic", "softmax": "softmax", "identity": "squared"}
 LINK_OF_LOSS: Final = {"logistic": "logistic", "softmax": "softmax", "squared": "identity", "huber": "identity"}
 _PREDICT_ROWS: Final = 32  # a batch for the arithmetic only; predictions do not depend on it
+_UNFOLDED: Final = 1 << 20
 _SURELY_FINITE: Final = 9e12  # below MODEL_LIMIT, however both are rounded
 _NO_NEGATIVE_ZERO: Final = np.float32(0)
 _FIRST: Final = np.zeros(1, np.intp)
@@ -49,19 +50,20 @@ class LinearModel:
         if not (1 <= self.bits <= MAX_BITS and 0 <= self.outputs <= MAX_OUTPUTS):
             raise ValueError(f"{self.bits} bits and {self.outputs} outputs can't be")
         self._loss = make_loss(_LOSS_OF_LINK[meta["link"]])
-        slots = arrays["slots"].astype(np.intp)
-        if (
-            not slots.size
-            or int(slots.max()) != 1 << self.bits
-            or arrays["weights"].shape != (slots.size, self.outputs)
-        ):
+        slots, weights = arrays["slots"], arrays["weights"]
+        if not slots.size or int(slots.max()) != 1 << self.bits or weights.shape != (slots.size, self.outputs):
             raise ValueError("slots and weights do not fit bits and outputs")
-        self._table = np.zeros(((1 << self.bits) + 1, self.outputs), np.float32)
-        self._table[slots] = arrays["weights"]
-        self._limits: F32Array | None = None
-        if "limits" in arrays:
-            self._limits = np.zeros((1 << self.bits) + 1, np.float32)
-            self._limits[slots] = arrays["limits"]
+        if "limits" in arrays and arrays["limits"].shape != slots.shape:
+            raise ValueError("limits do not fit slots")
+        rows = (1 << self.bits) + 1
+        self._table = np.zeros((rows, self.outputs), np.float32)
+        self._limits: F32Array | None = np.zeros(rows, np.float32) if "limits" in arrays else None
+        for first in range(0, slots.size, _UNFOLDED):  # by parts, as the memory for that is on top of the model's
+            part = slice(first, first + _UNFOLDED)
+            at = slots[part].astype(np.intp)
+            self._table[at] = weights[part]
+            if self._limits is not None:
+                self._limits[at] = arrays["limits"][part]
 
     @classmethod
     def load(cls, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> Self:
