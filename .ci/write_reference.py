@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from upm_cli.agent.server.reference import page as agent_http
 from upm_cli.app import build
 from upm_cli.commands._reference import cli_reference
 from upm_cli.config.reference import settings_tables
@@ -19,6 +20,7 @@ def main() -> None:
         page.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}")
     (REFERENCE / "events.md").write_text(event_docs.markdown())
     (REFERENCE / "metrics.md").write_text(reference.markdown())
+    (REFERENCE / "agent-http.md").write_text(agent_http())
 
 
 if __name__ == "__main__":

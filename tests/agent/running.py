@@ -23,6 +23,9 @@ from upm_cli.core.delivery import places
 from upm_cli.core.delivery.pointer import Pointer
 from upm_cli.testing import Publisher
 
+NOW_MS = 1_764_000_000_000
+Site = Trained = Any  # of conftest.py, which has that name in other folders too
+
 
 @dataclass
 class Got:

@@ -399,14 +399,19 @@ def test_a_memory_that_others_moved_on_counts_for_all(site: Site) -> None:
     assert middle.version == 2
 
 
-def test_a_process_that_comes_late_does_not_lower_the_memory(site: Site) -> None:
+def test_a_process_that_comes_late_does_not_lower_what_is_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = site.publisher()
-    first = site.publish(publisher)
-    site.publish(publisher, 1)
-    agent = site.open()
-    before = (site.folder / "state" / SEEN).read_bytes()
-    agent._follower._state.remember(first, None, None)
-    assert (site.folder / "state" / SEEN).read_bytes() == before
+    site.publish(publisher)
+    late, early = site.open(), site.open()
+    second = publisher.sealed(site.prepare(publisher, 1))
+    site.publish(publisher, 2)
+    early.refresh()
+    kept = {path: path.read_bytes() for path in sorted((site.folder / "state").rglob("*.json"))}
+    recall, when_it_decides = late._follower._state.recall, iter([None])  # before the early one was done
+    monkeypatch.setattr(late._follower._state, "recall", lambda *names: next(when_it_decides, recall(*names)))
+    assert late.take(second).version == 2
+    assert {path: path.read_bytes() for path in sorted((site.folder / "state").rglob("*.json"))} == kept
+    assert late.health().is_ok
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_and_then_told(site: Site) -> None:
@@ -500,6 +505,15 @@ def test_without_the_package_that_verifies_nothing_is_believed(site: Site, monke
     with pytest.raises(UntrustedError, match="cryptography") as caught:
         site.open(trust=trust)
     assert "pip install" in caught.value.hint
+
+
+def test_a_trust_file_that_anybody_may_write_to_is_believed_by_nobody(site: Site) -> None:
+    trust = trust_file(site.folder / "trust.json", key_of("a"))
+    trust.chmod(0o666)
+    site.publish(site.publisher(seeds=(key_of("a"),)))
+    with pytest.raises(UntrustedError, match="anybody may write") as caught:
+        site.open(trust=trust)
+    assert caught.value.hint.startswith("chmod")
 
 
 # Whoever receives pointers for an agent

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW_MS, Site, Trained
-from running import Running, running
+from running import NOW_MS, Running, Site, Trained, running
 
 from upm_cli.adapters.base import Deadline, Delivery
 from upm_cli.adapters.http import HttpAdapter
@@ -206,7 +205,8 @@ def test_predictions_are_bit_for_bit_those_of_upm_predict(
         ({"windows": [WINDOW], "tenant": "nobody"}, 404, "nothing-served"),
         ({"windows": [WINDOW], "trainer": "other"}, 404, "nothing-served"),
         ({"windows": [WINDOW], "trainer": "../x"}, 400, "bad-request"),
-        ({"windows": [WINDOW], "tenant": "x\x00"}, 400, "bad-request"),
+        ({"windows": [WINDOW], "tenant": "x\x00"}, 404, "nothing-served"),
+        ({"windows": [WINDOW], "tenant": "x" * 257}, 400, "bad-request"),
         (b" " * (1 << 20) + b"{}", 413, "too-large"),
     ],
 )

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Site
-from running import Running, ask, raw, running
+from running import Running, Site, ask, raw, running
 
 from upm_cli.agent.server.front import Rate
 from upm_cli.agent.server.options import Limits, ServeOptions

@@ -61,6 +61,7 @@ COMMANDS = [
     ("quarantine", "list"),
     ("quarantine", "release", "main@2", "--reason", "look"),
     ("drill", "rollback", "main", "--dry-run"),
+    ("agent", "token", ".upm/token"),
     ("pause", "main", "--reason", "look"),
     ("status",),
     ("resume", "main"),

@@ -13,11 +13,12 @@ from typing import Any, Self
 from upm_cli.agent import acks, encoding, loading
 from upm_cli.agent.encoding import Features
 from upm_cli.agent.errors import AgentUsageError, NothingToServeError
-from upm_cli.agent.follower import Follower, Served
+from upm_cli.agent.follower import Follower
 from upm_cli.agent.journal import Journal, identifier
 from upm_cli.agent.log import Log
 from upm_cli.agent.opening import Opened, open_place
 from upm_cli.agent.poller import Poller
+from upm_cli.agent.served import Served
 from upm_cli.agent.values import Health, Prediction, Serving
 from upm_cli.clock import Clock, SystemClock
 from upm_cli.errors import UpmError
@@ -245,7 +246,6 @@ class Agent:
     def _serving(self) -> Served:
         if self._is_asleep or not self._is_open:
             self._check_is_open()
-            self._wake()
         served = self._follower.served
         if served is None:
             problem = self._follower.problem
@@ -262,8 +262,13 @@ class Agent:
         return Prediction(own, window, pointer.version, pointer.place.epoch, pointer.digest, decoded, at_ms)
 
     def _check_is_open(self) -> None:
+        """Raise AgentUsageError when it is closed. In a child process, go on where the parent was."""
         if not self._is_open:
             raise AgentUsageError("this agent is closed", hint="open another one: Agent.open(…)")
+        with self._wake_lock:
+            if self._is_asleep:
+                self._start()
+                self._is_asleep = False
 
     def _start(self) -> None:
         if self._poll_s > 0:
@@ -296,12 +301,6 @@ class Agent:
         self._follower.after_fork()
         if self._is_open:
             self._is_asleep = True
-
-    def _wake(self) -> None:
-        with self._wake_lock:
-            if self._is_asleep:
-                self._start()
-                self._is_asleep = False
 
 
 def _let_go(log: Log | None) -> None:

@@ -8,13 +8,13 @@ disk or a slow one holds up no way back; who is told that it is served is told a
 
 import contextlib
 import threading
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from upm_cli.agent.directory import model_opener
 from upm_cli.agent.errors import AgentError, NothingToServeError, NotTakenError, UnreachableError, as_damage
 from upm_cli.agent.files import Stamp
 from upm_cli.agent.loading import Loaded, OpenFile, load
+from upm_cli.agent.served import Origin, Served
 from upm_cli.agent.state import State
 from upm_cli.agent.trust import TrustFile, signed_by
 from upm_cli.agent.values import Problem, Serving
@@ -31,51 +31,7 @@ Stamps = tuple[Stamp | None, Stamp | None]  # of the pointer, and of the trust f
 
 FIRST_PAUSE_S: Final = 1.0  # before what failed is tried again, although nothing has changed
 MAX_PAUSE_S: Final = 60.0
-
-
-class Origin(Protocol):
-    """Where pointers come from."""
-
-    def stamp(self) -> Stamp | None:
-        """Return what changes when the pointer may have changed; None: only `fetch` can tell."""
-        ...
-
-    def fetch(self) -> bytes:
-        """Return the envelope that is there. Raises AgentError."""
-        ...
-
-    def opener(self, pointer: Pointer) -> OpenFile:
-        """Return what opens the stored file of a model, and fetches it first where that is needed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """All that predictions need, in one value that never changes."""
-
-    loaded: Loaded
-    pointer: Pointer
-    envelope: bytes
-    keyid: str | None
-    loaded_at_ms: int
-
-    def describe(self, now_ms: int) -> Serving:
-        """Return what is told about it."""
-        pointer = self.pointer
-        return Serving(
-            trainer=pointer.trainer,
-            tenant=pointer.tenant or None,
-            version=pointer.version,
-            digest=pointer.digest,
-            epoch=pointer.place.epoch,
-            serial=pointer.place.serial,
-            ring=pointer.ring,
-            kind=pointer.kind,
-            loaded_at_ms=self.loaded_at_ms,
-            expires_at_ms=pointer.expires_at_ms,
-            is_stale=pointer.expires_at_ms is not None and now_ms >= pointer.expires_at_ms,
-            keyid=self.keyid,
-        )
+MAX_ABSENCE_S: Final = 10.0  # the same, where nobody answered: that is cheap to find out
 
 
 class Follower:
@@ -173,7 +129,8 @@ class Follower:
         self.fail(exc)
         self._failures = self._failures + 1 if stamps == self._failed_at else 1
         self._failed_at = stamps
-        self._again_s = self._clock.monotonic_s() + min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 20))
+        most_s = MAX_ABSENCE_S if isinstance(exc, UnreachableError) else MAX_PAUSE_S
+        self._again_s = self._clock.monotonic_s() + min(most_s, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 20))
 
     def fail(self, exc: UpmError) -> None:
         """Note that looking for something new did not work."""
@@ -250,8 +207,8 @@ class Follower:
         if self._is_kept or served is None:
             return
         try:
-            self._state.remember(served.pointer, served.keyid, self._trusted())
-            self._state.keep(served.pointer, served.envelope, self._origin.opener(served.pointer))
+            if self._state.remember(served.pointer, served.keyid, self._trusted()):
+                self._state.keep(served.pointer, served.envelope, self._origin.opener(served.pointer))
         except (UpmError, OSError) as exc:
             told = exc if isinstance(exc, UpmError) else UnreachableError(f"can't keep what is served: {exc}")
             self.state_problem = self._told(told, self.state_problem)

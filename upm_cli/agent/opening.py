@@ -9,7 +9,8 @@ from pathlib import Path
 
 from upm_cli.agent.directory import Directory, trainers_in
 from upm_cli.agent.errors import AgentUsageError, NothingToServeError, UnreachableError
-from upm_cli.agent.follower import Follower, Origin
+from upm_cli.agent.follower import Follower
+from upm_cli.agent.served import Origin
 from upm_cli.agent.state import State, default_folder
 from upm_cli.agent.trust import TrustFile
 from upm_cli.clock import Clock

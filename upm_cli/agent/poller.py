@@ -4,9 +4,9 @@ import random
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-SPREAD = 0.25  # of the interval, up and down: many agents don't look at the same moment
+SPREAD: Final = 0.25  # of the interval, up and down: many agents don't look at the same moment
 
 
 class Poller:
@@ -24,10 +24,6 @@ class Poller:
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
-
-    def abandon(self) -> None:
-        """Let the thread end when it wakes."""
-        self._stop.set()
 
 
 def _run(

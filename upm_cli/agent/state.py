@@ -67,17 +67,21 @@ class State:
                 continue
             yield data
 
-    def remember(self, taken: pointer.Pointer, keyid: str | None, trust: Trust | None) -> None:
-        """Remember that `taken` was taken, unless another process has since taken a newer one. Raises UpmError."""
+    def remember(self, taken: pointer.Pointer, keyid: str | None, trust: Trust | None) -> bool:
+        """Remember that `taken` was taken; return whether that counts: another process may have taken a newer one.
+
+        Raises UpmError.
+        """
         with self._locked():
             now = self.recall(taken.trainer, taken.tenant)
             took = decide(taken, now, trust, taken.issued_at_ms)
             seen = after(taken, now, took, keyid)
             if took in REFUSED or now == seen:
-                return
+                return took not in REFUSED
             path = self.folder / SEEN / taken.trainer / f"{places.slug(taken.tenant)}.json"
             fsio.make_folder(path.parent)
             fsio.durable_write(path, memory.encode(seen, taken.trainer, taken.tenant))
+        return True
 
     def keep(self, taken: pointer.Pointer, data: bytes, open_file: OpenFile) -> None:
         """Keep the envelope `data` of `taken` and its model, and the former one as the last good. Raises UpmError."""

@@ -1,5 +1,7 @@
 """The trust file of an agent: read again whenever it changes."""
 
+import os
+import stat
 from pathlib import Path
 
 from upm_cli import ed25519
@@ -32,9 +34,14 @@ class TrustFile:
     def _read(self) -> Trust:
         path = self.path.resolve()
         try:
+            with files.opened(path.parent, path.name) as (fd, _):
+                if os.fstat(fd).st_mode & stat.S_IWOTH:
+                    raise _untrusted(f"anybody may write to the trust file {self.path}", f"chmod o-w {self.path}")
             return read_trust(files.read_small(path.parent, path.name, MAX_TRUST_BYTES), ed25519.key_id)
         except FileNotFoundError as exc:
             raise _untrusted(f"there is no trust file {self.path}") from exc
+        except UntrustedError:
+            raise
         except UpmError as exc:
             raise _untrusted(f"the trust file {self.path} can't be used: {exc.message}") from exc
 
@@ -54,5 +61,5 @@ def signed_by(found: Envelope, trust: Trust, what: str) -> str:
     return keyid
 
 
-def _untrusted(why: str) -> UntrustedError:
-    return UntrustedError(why, hint="make one where the keys are: upm keys export > trust.json")
+def _untrusted(why: str, hint: str = "make one where the keys are: upm keys export > trust.json") -> UntrustedError:
+    return UntrustedError(why, hint=hint)

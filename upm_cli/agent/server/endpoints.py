@@ -75,10 +75,10 @@ _OF_BODIES: Final = ("too-slow", "too-large", "unsupported-media-type")
 
 def endpoints(limits: Limits) -> tuple[Endpoint, ...]:
     """Return the table."""
-    return (*_models(), *_pointers(), *_predictions(limits), *_watching())
+    return (*_models(limits), *_pointers(), *_predictions(limits), *_watching())
 
 
-def _models() -> tuple[Endpoint, ...]:
+def _models(limits: Limits) -> tuple[Endpoint, ...]:
     codec = {"type": "string", "enum": ["zstd", "gzip", "none"]}
     return (
         Endpoint(
@@ -95,7 +95,7 @@ def _models() -> tuple[Endpoint, ...]:
                 Parameter(
                     name="Upm-Raw-Bytes",
                     place="header",
-                    schema={"type": "integer", "minimum": 1},
+                    schema={"type": "integer", "minimum": 1, "maximum": limits.model_bytes},
                     help="How many bytes they unpack to.",
                     required=True,
                 ),

@@ -1,6 +1,5 @@
 """The agents of one process: one for each tenant of each trainer that something is served to."""
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from upm_cli.store import fsio
 LOG: Final = "log"
 MOST_AGENTS: Final = 10_000
 REMEMBERED: Final = 100_000  # whose prediction it was
-_TENANT: Final = re.compile(r".{0,256}", re.DOTALL)
+LONGEST_TENANT: Final = 256
 
 Key = tuple[str, str]  # trainer, tenant ("": none)
 
@@ -106,7 +105,10 @@ class Fleet:
                 return self._take(agent, data)
             if len(self._agents) >= MOST_AGENTS:
                 raise ProblemError("busy", f"{MOST_AGENTS:,} tenants are served, which are the most")
-            agent = self._open(*key)
+            try:
+                agent = self._open(*key)
+            except AgentError as exc:
+                raise problem_of(exc) from exc
             try:
                 taken = self._take(agent, data)
             except BaseException:
@@ -158,8 +160,8 @@ class Fleet:
             check_name(trainer, "trainer")
         except UsageError as exc:
             raise ProblemError("bad-request", exc.message) from exc
-        if not (_TENANT.fullmatch(tenant) and (tenant.isprintable() or not tenant)):
-            raise ProblemError("bad-request", "a tenant is named by at most 256 printable characters")
+        if len(tenant) > LONGEST_TENANT:
+            raise ProblemError("bad-request", f"a tenant's name has at most {LONGEST_TENANT} characters")
         return trainer, tenant
 
     def agent(self, trainer: str | None, tenant: str) -> Agent:

@@ -35,7 +35,7 @@ def document(limits: Limits, *, has_token: bool) -> dict[str, Any]:
 def problems_of(endpoint: Endpoint, *, has_token: bool = True) -> list[str]:
     """Return the codes of all problems that an endpoint may answer with."""
     guarded = () if endpoint.is_open or not has_token else ("unauthorized",)
-    return sorted({*endpoint.problems, *ALWAYS, *guarded}, key=lambda code: PROBLEMS[code][0])
+    return sorted({*endpoint.problems, *ALWAYS, *guarded}, key=lambda code: (PROBLEMS[code][0], code))
 
 
 def _operation(endpoint: Endpoint, *, has_token: bool) -> dict[str, Any]:

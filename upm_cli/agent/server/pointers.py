@@ -47,6 +47,7 @@ class Pointers:
     async def status(self, request: Request) -> Response:
         """Say what is served: to everybody, or to whom the query names."""
         query = only_query(request, "trainer", "tenant")
+        self._fleet.key_of(query.get("trainer", "any"), query.get("tenant", ""))
         acks = [each.ack(self._fleet.name) for each in self._fleet.serving()]
         found = [ack for ack in acks if all(ack[name] == value for name, value in query.items())]
         return JsonReply({"agent": self._fleet.name, "serving": found})

@@ -39,6 +39,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
 #: What the errors of the agent library are; the first that fits.
 _OF_ERRORS: Final[Mapping[str, str]] = {
     "UPM-E010": "disk-full",
+    "UPM-E130": "refused",
     "UPM-E131": "nothing-served",
     "UPM-E132": "refused",
     "UPM-E133": "refused",

@@ -1,20 +1,30 @@
 """The JSON that an HTTP agent takes and gives, as JSON Schema."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from upm_cli.agent.server.endpoints import COUNT, DIGEST, ID, INSTANT, NAME, TENANT, ref
 from upm_cli.agent.server.options import Limits
 from upm_cli.agent.server.problems import PROBLEMS
 
 Schema = Mapping[str, Any]
+FLOAT32_MAX: Final = 3.4028234663852886e38
 
 
 def schemas(limits: Limits) -> dict[str, Schema]:
     """Return the schemas by name."""
     signature = _object({"keyid": {"type": "string"}, "sig": _base64()}, extra=False)
     version = {"type": "integer", "minimum": 1}
-    label = {"type": ["number", "boolean", "string", "object"]}
+    number = {"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}
+    plain = [number, {"type": "boolean"}, {"type": "null"}]
+    label = {
+        "anyOf": [
+            {"type": "number"},
+            {"type": "boolean"},
+            {"type": "string", "minLength": 1, "maxLength": 256},
+            {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}},
+        ]
+    }
     return {
         "Envelope": _object(
             {
@@ -49,8 +59,8 @@ def schemas(limits: Limits) -> dict[str, Schema]:
         ),
         "Windows": _object(
             {
-                "trainer": {**NAME, "description": "May be left out where there is only one."},
-                "tenant": TENANT,
+                "trainer": {**NAME, "type": ["string", "null"], "description": "Left out: the only one there is."},
+                "tenant": {**TENANT, "type": ["string", "null"]},
                 "windows": {"type": "array", "items": ref("Window"), "minItems": 1, "maxItems": limits.windows},
             },
             required=("windows",),
@@ -58,15 +68,25 @@ def schemas(limits: Limits) -> dict[str, Schema]:
         ),
         "Window": _object(
             {
-                "features": {
-                    "type": "object",
-                    "description": "Names with numbers, booleans, texts, lists of texts or objects of these.",
-                },
+                "features": ref("Features"),
                 "window_id": {**ID, "description": "For the log. Left out, it is the prediction's own."},
             },
             required=("features",),
             extra=False,
         ),
+        "Features": {
+            "type": "object",
+            "description": "By name; docs/reference/windows.md has the rules.",
+            "additionalProperties": {
+                "anyOf": [
+                    *plain,
+                    {"type": "string"},
+                    {"type": "array", "items": {"anyOf": plain}},
+                    {"type": "array", "items": {"type": "string"}},
+                    ref("Features"),
+                ]
+            },
+        },
         "Predictions": _object({"predictions": {"type": "array", "items": ref("Prediction")}}),
         "Prediction": _object(
             {
