@@ -48,6 +48,15 @@ COMMANDS = {
     "`upm config show`": ["config", "show"],
     "`upm doctor`": ["doctor"],
     "`upm sql`": ["sql", "SELECT count(*) AS n FROM log"],
+    "`upm adapter add`": ["adapter", "add", "edge", "--path", "models"],
+    "`upm sync run`": ["sync", "run"],
+    "`upm sync status`": ["sync", "status"],
+    "`upm sync verify`": ["sync", "verify"],
+    "`upm sync retry`": ["sync", "retry"],
+    "`upm sync collect`": ["sync", "collect"],
+    "`upm adapter list`": ["adapter", "list"],
+    "`upm adapter show`": ["adapter", "show", "edge"],
+    "`upm adapter remove`": ["adapter", "remove", "edge", "--yes"],
 }
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}
 
