@@ -52,6 +52,15 @@ COMMANDS = {
     "`upm metrics write`": ["metrics", "write", "upm.prom"],
     "`upm metrics alerts`": ["metrics", "alerts"],
     "`upm sql`": ["sql", "SELECT count(*) AS n FROM log"],
+    "`upm adapter add`": ["adapter", "add", "edge", "--path", "models"],
+    "`upm sync run`": ["sync", "run"],
+    "`upm sync status`": ["sync", "status"],
+    "`upm sync verify`": ["sync", "verify"],
+    "`upm sync retry`": ["sync", "retry"],
+    "`upm sync collect`": ["sync", "collect"],
+    "`upm adapter list`": ["adapter", "list"],
+    "`upm adapter show`": ["adapter", "show", "edge"],
+    "`upm adapter remove`": ["adapter", "remove", "edge", "--yes"],
 }
 NEEDS_AN_AGENT = ("`upm agent serve`", "`upm agent status`")  # tests/agent looks at these
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}

@@ -60,6 +60,15 @@ COMMANDS = [
     ("gate", "overrides"),
     ("quarantine", "list"),
     ("quarantine", "release", "main@2", "--reason", "look"),
+    ("adapter", "add", "edge", "--path", ".upm-models"),
+    ("adapter", "list"),
+    ("adapter", "show", "edge"),
+    ("sync", "run"),
+    ("sync", "status"),
+    ("sync", "verify"),
+    ("sync", "retry"),
+    ("sync", "collect"),
+    ("adapter", "remove", "edge", "--yes"),
     ("drill", "rollback", "main", "--dry-run"),
     ("agent", "token", ".upm/token"),
     ("pause", "main", "--reason", "look"),
@@ -133,7 +142,7 @@ def test_no_command_leaves_anything_but_the_project_behind(trained: Shell, monke
     trained.write("more.jsonl", *(trained.event(i) for i in range(2000, 2100)))
     for words in COMMANDS:
         assert trained(*words).code == 0
-    assert sorted(path.name for path in trained.folder.iterdir()) == [".upm", "more.jsonl", "upm.yaml"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == [".upm", ".upm-models", "more.jsonl", "upm.yaml"]
     assert not (trained.home / "crash").exists()
     assert not list(trained.home.rglob("*.tmp"))
     assert not list(trained.home.glob("state.duckdb.*"))
