@@ -39,6 +39,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("drift-report", "drift", "Safety"),
     ("gate", "gate", "Safety"),
     ("quarantine", "quarantine", "Safety"),
+    ("keys", "keys", "Safety"),
     ("drill", "drill", "Safety"),
     ("validate", "validate", "Safety"),
     ("audit", "audit", "Safety"),

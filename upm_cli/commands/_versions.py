@@ -44,6 +44,16 @@ def trainer_and_version(
     return name, word if not word.startswith("@") else at_time(ctx, ctx.store, name, word, ring)
 
 
+def trainer_names(ctx: Context, trainer: str | None) -> list[str]:
+    """Return the trainers that are meant: the one that was named, or all there are."""
+    from upm_cli.store import trainers
+
+    if trainer is not None:
+        return [ctx.trainer_name(trainer)]
+    with ctx.store.read() as reader:
+        return [each.name for each in trainers.list_all(reader)]
+
+
 def at_time(ctx: Context, store: "Store", name: str, word: str, ring: "Ring | None") -> str:
     """Return the version that `word` (`@2h`, `@2026-11-23T12:00Z`) names: what was live then, as a number."""
     from upm_cli.ops.at import version_at

@@ -40,7 +40,17 @@ _OPERATOR: Final = (
     "sync.run",
     "tenant.rule",
 )
-_ADMIN: Final = ("override", "approve", "snapshot.release", "sync.lower", "unfreeze")
+_ADMIN: Final = (
+    "approve",
+    "keys.init",
+    "keys.revoke",
+    "keys.rotate",
+    "override",
+    "snapshot.release",
+    "snapshot.sign",
+    "sync.lower",
+    "unfreeze",
+)
 _ANYBODY: Final = ("activate.shadow", "look", "rollback")  # nobody sees shadow; the way back is open to all
 ACTIONS: Final = tuple(sorted((*_OPERATOR, *_ADMIN, *_ANYBODY)))
 _ROLE_MAY: Final[Mapping[str, tuple[str, ...]]] = {

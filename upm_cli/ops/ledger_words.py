@@ -139,6 +139,30 @@ def _create(details: Details) -> str:
     return f"sha256 {details['digest'][:12]}"
 
 
+def _keys_init(details: Details) -> str:
+    return f"the first key; signed {_count(details['signed'])}"
+
+
+def _keys_prepare(details: Details) -> str:
+    return f"ready to sign after {details['before']}"
+
+
+def _keys_rotate(details: Details) -> str:
+    return f"signs in the place of {details['before'] or 'none'}; signed {_count(details['signed'])} anew"
+
+
+def _keys_revoke(details: Details) -> str:
+    return f"was {details['was']}; unsigned since: {_count(details['unsigned'])}"
+
+
+def _sign(details: Details) -> str:
+    return f"{_count(details['signed'])} with {details['keyid']}"
+
+
+def _count(names: Sequence[str]) -> str:
+    return f"{len(names):,} snapshot{'' if len(names) == 1 else 's'}"
+
+
 def _nothing(_: Details) -> str:
     return ""
 
@@ -212,6 +236,11 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.create": _create,
     "snapshot.pin": _nothing,
     "snapshot.unpin": _nothing,
+    "snapshot.sign": _sign,
+    "keys.init": _keys_init,
+    "keys.prepare": _keys_prepare,
+    "keys.rotate": _keys_rotate,
+    "keys.revoke": _keys_revoke,
     "drift.quarantine": _quarantine,
     "drift.served": _quarantine,
     "drift.extend": _extend,

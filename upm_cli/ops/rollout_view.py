@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from upm_cli.clock import Clock
 from upm_cli.core.drift import Verdict
 from upm_cli.core.features.gate import feature_drift_gate
-from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate
+from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate, signature_gate
 from upm_cli.core.policy import ring_gate
 from upm_cli.core.records import Evidence, FeatureWatch, Ring, RolloutRow, TenantRule
 from upm_cli.core.rollout import state_from_json
@@ -19,7 +19,7 @@ from upm_cli.core.rollouts.routing import Lists
 from upm_cli.core.rollouts.state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
-from upm_cli.ops import authority, holdout, proof, readiness
+from upm_cli.ops import authority, holdout, proof, readiness, signatures
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import View
 from upm_cli.ops.rollout_policy import policy_of
@@ -173,7 +173,7 @@ def _gates(
     candidate: int | None,
     next_ring: Ring,
 ) -> tuple[GateResult, ...]:
-    """Ask what the rollout itself doesn't know: the feature flag, the lineage, the bytes, the policy, readiness."""
+    """Ask what the rollout itself doesn't know: feature flag, lineage, bytes, signature, policy, readiness."""
     view = seen.view
     if candidate is None or candidate not in view.rows:
         return ()
@@ -188,8 +188,11 @@ def _gates(
         percent=seen.policy.stages[min(state.stage + 1, seen.policy.last_stage)].percent,
         feature_enabled=settings.features.unified_model,
         descends_from_bad=tainted_by(candidate, view.trainer.lineage, left),
+        signature=signatures.asked(settings, store.home, row),
     )
     results = [quarantine_gate(asked), lineage_gate(asked), feature_gate(asked), _bytes_gate(store, seen, candidate)]
+    if asked.signature is not None:
+        results.append(signature_gate(asked))
     results.append(ring_gate(next_ring, authority.access(settings), shadow_ms=seen.shadow_ms))
     results += feature_gates(settings, view.trainer.name, seen.features, clock.now_ms())
     if state.stage == 0:

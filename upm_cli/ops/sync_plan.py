@@ -16,7 +16,8 @@ from upm_cli.core.delivery.pointer import ModelFile
 from upm_cli.core.records import Activation, Adapter, Ring, Snapshot
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import NotFoundError
-from upm_cli.ops.sync_signing import Signer, Signing
+from upm_cli.ops.keys import Signer
+from upm_cli.ops.sync_signing import Signing
 from upm_cli.ops.tenants import Router
 from upm_cli.store import adapters, cursors, outbox, snapshots, trainers
 
