@@ -289,14 +289,17 @@ def test_many_slow_clients_do_not_keep_others_out(agent: Running) -> None:
 
 
 def test_too_many_busy_clients_are_told_to_come_again(tmp_path: Path) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-    with running(tmp_path / "agent", limits=Limits(connections=4, body_s=20)) as agent, contextlib.ExitStack() as stack:
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with running(tmp_path / "agent", limits=Limits(connections=4, body_s=60)) as agent, contextlib.ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(socket.create_connection(("127.0.0.1", agent.port), timeout=10)).sendall(head)
-        found = b""
-        while b" 503 " not in found:  # the heads may not have been read yet: then a connection gives way
-            found = raw(agent.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert b"Retry-After: 1" in found
+            busy = stack.enter_context(socket.create_connection(("127.0.0.1", agent.port), timeout=20))
+            busy.sendall(head)
+            assert busy.recv(100).startswith(b"HTTP/1.1 100")  # its head has been read
+        found = raw(agent.port, b"")
+        assert (found[:13], b"Retry-After: 1" in found) == (b"HTTP/1.1 503 ", True)
 
 
 def test_a_body_beyond_its_limit_takes_no_memory(agent: Running) -> None:
