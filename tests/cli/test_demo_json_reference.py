@@ -35,6 +35,8 @@ COMMANDS = {
     "`upm tenant route`": ["tenant", "route", "t1"],
     "`upm tenant list`": ["tenant", "list"],
     "`upm tenant allow`, `deny`, `clear`": ["tenant", "deny", "t1", "--yes"],
+    "`upm anchor show`": ["anchor", "show"],
+    "`upm anchor set`, `clear`": ["anchor", "clear"],
     "`upm gate check`": ["gate", "check", "triage", "1", "--to-stage", "shadow"],
     "`upm gate explain`": ["gate", "explain"],
     "`upm gate overrides`": ["gate", "overrides"],

@@ -60,6 +60,8 @@ COMMANDS = [
     ("tenant", "deny", "t1", "main", "--yes"),
     ("tenant", "route", "t1", "main"),
     ("tenant", "list", "main"),
+    ("anchor", "show", "main"),
+    ("anchor", "clear", "main", "--yes"),
     ("gate", "check", "main", "1", "--to-stage", "shadow"),
     ("gate", "explain"),
     ("gate", "override", "freeze", "main", "--reason", "look"),

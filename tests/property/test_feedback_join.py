@@ -1,6 +1,6 @@
 """Predictions and outcomes are brought together as a slow, obvious account of the rules says."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -72,8 +72,16 @@ class Oracle:
                 self.open.append((line, until))
                 self.forgotten += len(self.open[: -self.policy.max_waiting])
                 self.open = self.open[-self.policy.max_waiting :]
-        elif self.is_known(key) or key in [each.prediction_id for each, _ in self.waiting]:
+        elif self.is_known(key):
             self.duplicate += 1
+        elif key in [each.prediction_id for each, _ in self.waiting]:
+            self.duplicate += 1
+            if line.served is not None:
+                (first,) = [each for each, _ in self.waiting if each.prediction_id == key]
+                self.waiting = [each for each in self.waiting if each[0] is not first]
+                if self.meet(line.served):
+                    until = max(first.time_ms, self.newest or 0) + self.policy.horizon_ms
+                    self.unheard = [*self.unheard, (key, until)][-self.policy.max_waiting :]
         elif key in [each.prediction_id for each, _ in self.open]:
             self.open = [each for each in self.open if each[0].prediction_id != key]
             self.meet(made(int(key[1:])))
@@ -186,9 +194,9 @@ def test_a_match_that_was_of_no_use_is_not_remembered() -> None:
 
 def test_a_late_outcome_has_its_prediction_with_it() -> None:
     join = Join(JoinPolicy(horizon_ms=10))
-    done = join.take([made(1), replace(made(2), predicted_at_ms=100), outcome(1, 5, brings=False)])
+    done = join.take([made(1), made(2)._replace(predicted_at_ms=100), outcome(1, 5, brings=False)])
     assert [each.served for each in done.late] == []  # it is waited for as long as a prediction is
     assert done.forgotten == 1
     other = Join(JoinPolicy(horizon_ms=10))
-    late: Any = other.take([replace(made(2), predicted_at_ms=100), made(1), outcome(1, 5, brings=False)]).late
+    late: Any = other.take([made(2)._replace(predicted_at_ms=100), made(1), outcome(1, 5, brings=False)]).late
     assert [each.served for each in late] == [made(1)]

@@ -14,6 +14,7 @@ from upm_cli.ops import keeping, key_health, signatures, training
 from upm_cli.store import (
     blobs,
     collect,
+    feedback,
     history,
     keys,
     layout,
@@ -53,7 +54,9 @@ def examine(home: Path, clock: Clock) -> list[Finding]:
         found.append(_ledger(home, reader))
         files = list(_files(reader))
         checkpoints = [row for row in trainers.list_all(reader) if row.checkpoint_digest]
-        buffers = [row for row in streams.list_all(reader) if row.state_digest]
+        told = [feedback.get(reader, row.name) for row in trainers.list_all(reader)]
+        waiting = [row.state_digest for row in streams.list_all(reader)] + [row.state_digest for row in told]
+        buffers = [digest for digest in waiting if digest]
         made = [row for trainer in trainers.list_all(reader) for row in snapshots.list_for(reader, trainer.name)]
         needed = collect.referenced(reader)
     found.append(_all("segments", files, lambda segment: segmentfiles.read(home, segment)))
@@ -61,7 +64,7 @@ def examine(home: Path, clock: Clock) -> list[Finding]:
     found.append(_counted("snapshots", len(made), [str(error) for error in verified if error is not None]))
     found += [_signatures(home, made), _keys(home)]
     found.append(_all("checkpoints", checkpoints, lambda row: training.load_checkpoint(store, row)))
-    found.append(_all("replay_buffers", buffers, lambda row: blobs.get(home, str(row.state_digest))))
+    found.append(_all("replay_buffers", buffers, lambda digest: blobs.get(home, digest)))
     found.append(_orphans(home, needed, clock))
     store.close()
     return found

@@ -196,10 +196,12 @@ class FeedbackSession:
         """Compare what met, hand windows (`rows`: line → place) and labels to the stream, and count it all."""
         work, state = self._work, self._state
         work.changed = True
-        table, incomparable = state.scorer.score(done.matched, self._next_seq)
+        labels = label_rows(done.matched)
+        table, incomparable = state.scorer.score(done.matched, labels, self._next_seq)
         refused = {each.place: each.reason for each in incomparable}
         state.join.settle(done, refused)
-        good = [match for place, match in enumerate(done.matched) if place not in refused]
+        kept = np.array([place for place in range(len(done.matched)) if place not in refused], np.int64)
+        good = [done.matched[place] for place in kept.tolist()]
         if len(table):
             work.served.append(table)
             self._next_seq += len(table)
@@ -212,14 +214,16 @@ class FeedbackSession:
             late=len(late),
             forgotten=done.forgotten,
         )
-        self._hand_over(rows, parts, good)
+        self._hand_over(rows, parts, good, labels.take(kept))
         work.counts["unused"] += state.parked.expire(state.join.newest_ms)
         return [(done.matched[place], reason) for place, reason in refused.items()]
 
-    def _hand_over(self, rows: dict[int, tuple[int, int]], parts: Sequence[Part], good: Sequence[Match]) -> None:
-        """Push windows and labels into the stream in the order of their lines, and park what finds no window."""
+    def _hand_over(
+        self, rows: dict[int, tuple[int, int]], parts: Sequence[Part], good: Sequence[Match], told: WindowBatch
+    ) -> None:
+        """Push windows and labels (`told`, of `good`) into the stream in the order of their lines; park the others."""
         batch, lines = self._windows(rows, parts)
-        labels = replace(label_rows(good), influence=_acted([(m.prediction.version, m.outcome.acted) for m in good]))
+        labels = replace(told, influence=_acted([(m.prediction.version, m.outcome.acted) for m in good]))
         window_ids = batch.window_id.to_list()
         every = np.concatenate([np.array(lines, np.int64) * 2, np.array([m.line for m in good], np.int64) * 2 + 1])
         arrival = np.argsort(every, kind="stable")
@@ -370,4 +374,4 @@ def _acted(pairs: Sequence[tuple[int, bool]]) -> Influence:
 
 def _whole(match: Match) -> Outcome:
     """Return an outcome with the prediction it is about."""
-    return replace(match.outcome, served=match.prediction)
+    return match.outcome._replace(served=match.prediction)

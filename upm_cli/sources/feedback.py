@@ -8,7 +8,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,7 +18,7 @@ import numpy as np
 from upm_cli.core.feedback.lines import OUTCOME, PREDICTION, Label, Outcome, Prediction
 from upm_cli.core.records import SourcePosition
 from upm_cli.core.window import I64Array, Strings, U32Array, WindowBatch
-from upm_cli.sources.base import MAX_LINE_BYTES, Chunk, Reject
+from upm_cli.sources.base import MAX_ID_BYTES, MAX_LINE_BYTES, Chunk, Reject
 from upm_cli.sources.decode import kept_of
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.events import identifier
@@ -26,7 +27,7 @@ from upm_cli.sources.refusal import Refusal
 
 _BOM: Final = b"\xef\xbb\xbf"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
+_DAY_MS: Final = 86_400_000
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MOST_VERSION: Final = 2**31 - 1
 _LARGEST: Final = 1e12  # of a number that is predicted, as for labels
@@ -207,21 +208,21 @@ def _prediction(line: _Served) -> Prediction:
         raise Refusal(f"version is not between 1 and {_MOST_VERSION}")
     if not 0 <= line.epoch < 2**63:
         raise Refusal("epoch is not a count")
-    if not _DIGEST.fullmatch(line.digest):
+    if not _is_digest(line.digest):
         raise Refusal("digest is not a sha256 in lower-case hexadecimal")
     start_ms, end_ms = _ms(line.window_start), _ms(line.window_end)
     if end_ms < start_ms:
         raise Refusal("window_end is before window_start")
     _check_answer(line.prediction)
     return Prediction(
-        identifier(line.prediction_id, "prediction_id"),
-        identifier(line.window_id, "window_id"),
+        _id(line.prediction_id, "prediction_id"),
+        _id(line.window_id, "window_id"),
         line.trainer,
-        "" if line.tenant_id is None else identifier(line.tenant_id, "tenant_id"),
+        "" if line.tenant_id is None else _id(line.tenant_id, "tenant_id"),
         line.version,
         line.digest,
         line.epoch,
-        identifier(line.agent, "agent"),
+        _id(line.agent, "agent"),
         _ms(line.predicted_at),
         start_ms,
         end_ms,
@@ -230,14 +231,14 @@ def _prediction(line: _Served) -> Prediction:
 
 
 def _outcome(line: _Outcome) -> Outcome:
-    key = identifier(line.prediction_id, "prediction_id")
+    key = _id(line.prediction_id, "prediction_id")
     label = Label(*parse_label(line.label))
     if not label.kind:
         raise Refusal("label is missing")
     served = None if line.served is None else _prediction(line.served)
     if served is not None and served.prediction_id != key:
         raise Refusal("served is another prediction than prediction_id")
-    agent = identifier(line.agent, "agent")
+    agent = _id(line.agent, "agent")
     return Outcome(key, label, line.acted is not False, _ms(line.observed_at), agent, served)
 
 
@@ -247,8 +248,20 @@ def _ms(instant: Instant) -> int:
         if not -62_135_596_800_000 <= instant <= 253_402_300_799_999:
             raise Refusal(f"{instant} is not between the years 1 and 9999")
         return instant
-    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MILLISECOND
+    since = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - _EPOCH
+    return since.days * _DAY_MS + since.seconds * 1000 + since.microseconds // 1000
+
+
+@lru_cache(maxsize=64)
+def _is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
+
+
+def _id(value: Id, key: str) -> str:
+    """Return an id as text; most need no second look."""
+    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_ID_BYTES:
+        return value
+    return identifier(value, key)
 
 
 def _check_answer(answer: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 Defined for one line at a time, so that nothing depends on how lines are cut into batches. Time is the greatest
 instant that a line has told (`newest_ms`); nothing looks at a clock. A line that comes
 
-1. as a prediction whose id has come as one, or as an outcome whose id has come as one, is a duplicate and dropped;
+1. as a prediction whose id has come as one, or as an outcome whose id has come as one, is a duplicate and dropped (but
+   if the first outcome waits and the second brings the prediction along, the first meets that);
 2. as an outcome whose prediction is known, or that brings it along, meets it, unless that prediction was made before
    the floor: then it is late, for the late ledger, as a repeat of it could not be told from it any more;
 3. as an outcome of an unknown prediction waits for `horizon_ms`, and is late then;
@@ -14,8 +15,8 @@ remembered. At most `max_waiting` predictions wait, and as many outcomes: the on
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -41,8 +42,7 @@ class JoinPolicy:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A prediction and its outcome; `line` is the number of the line that brought them together."""
 
     line: int
@@ -164,26 +164,34 @@ class Join:
 
     def _take_outcome(self, number: int, line: Outcome, done: Joined, floor_ms: int) -> None:
         key = line.prediction_id
-        if done.known[key] >= floor_ms or key in self._waiting:
+        if done.known[key] >= floor_ms:
             done.duplicate += 1
+        elif key in self._waiting:
+            done.duplicate += 1
+            if line.served is not None:
+                self._meet_brought(Match(number, line.served, self._waiting.pop(key)[0]), done, floor_ms)
         elif key in self._open:
             prediction, _ = self._open.pop(key)
             self._meet(Match(number, prediction, line), done, floor_ms)
         elif line.served is not None:
-            if self._meet(Match(number, line.served, line), done, floor_ms):
-                self._unheard[key] = self._until(line)
-                if len(self._unheard) > self.policy.max_waiting:
-                    del self._unheard[next(iter(self._unheard))]
+            self._meet_brought(Match(number, line.served, line), done, floor_ms)
         else:
             self._waiting[key] = line, self._until(line)
             if len(self._waiting) > self.policy.max_waiting:
                 done.expired.append(self._waiting.pop(next(iter(self._waiting)))[0])
 
+    def _meet_brought(self, match: Match, done: Joined, floor_ms: int) -> None:
+        """Let an outcome meet a prediction whose own line may still come."""
+        if self._meet(match, done, floor_ms):
+            self._unheard[match.outcome.prediction_id] = self._until(match.outcome)
+            if len(self._unheard) > self.policy.max_waiting:
+                del self._unheard[next(iter(self._unheard))]
+
     def _meet(self, match: Match, done: Joined, floor_ms: int) -> bool:
         """Let a prediction and its outcome meet, unless that comes too late; say whether they did."""
         made_ms = match.prediction.predicted_at_ms
         if made_ms < floor_ms:
-            done.late.append(replace(match.outcome, served=match.prediction))
+            done.late.append(match.outcome._replace(served=match.prediction))
             return False
         done.matched.append(match)
         done.known[match.outcome.prediction_id] = made_ms
@@ -222,7 +230,7 @@ class Join:
         return {
             "newest_ms": self.newest_ms,
             "least_ms": self._least_ms,
-            "open": [[*_row_of(prediction), until] for prediction, until in self._open.values()],
+            "open": [[*prediction, until] for prediction, until in self._open.values()],
             "waiting": [[*_plain(outcome), until] for outcome, until in self._waiting.values()],
             "unheard": [*self._unheard.items()],
         }
@@ -236,10 +244,6 @@ class Join:
         self._waiting = {row[0]: (_outcome(row[:-1]), row[-1]) for row in plain["waiting"]}
         self._unheard = dict(plain["unheard"])
         return self
-
-
-def _row_of(prediction: Prediction) -> list[Any]:
-    return [getattr(prediction, name) for name in Prediction.__slots__]
 
 
 def _plain(outcome: Outcome) -> list[Any]:

@@ -1,8 +1,10 @@
-"""What agents tell: a prediction that was served, and what came of it."""
+"""What agents tell: a prediction that was served, and what came of it.
+
+There is one of these for each line that is read, so they are tuples, which are made fastest.
+"""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from upm_cli.core.window import LabelKind
@@ -11,8 +13,7 @@ PREDICTION = "ai.upm.prediction"
 OUTCOME = "ai.upm.outcome"
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What an agent answered about one window, and by which model. Instants are Unix milliseconds."""
 
     prediction_id: str
@@ -46,8 +47,7 @@ class Label(NamedTuple):
         return None if math.isnan(self.value) else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The ground truth of one prediction. `acted`: whether the prediction had an influence on what happened."""
 
     prediction_id: str

@@ -34,8 +34,11 @@ class ServedScorer:
     codec: LabelCodec | None = None
     comparer: Comparer = field(default_factory=Comparer)
 
-    def score(self, matches: Sequence[Match], first_seq: int) -> tuple[Served, list[Incomparable]]:
-        """Return the comparisons of `matches`, numbered from `first_seq` on, and those that can't be made."""
+    def score(self, matches: Sequence[Match], labels: WindowBatch, first_seq: int) -> tuple[Served, list[Incomparable]]:
+        """Return the comparisons of `matches`, numbered from `first_seq` on, and those that can't be made.
+
+        `labels` are their `label_rows`.
+        """
         if not matches:
             return Served.empty(), []
         if self.codec is None:
@@ -47,7 +50,6 @@ class ServedScorer:
                 refused[place] = f"the prediction is {task}, those before were {self.codec.task}"
         for match in matches if self.codec.task == "multiclass" else ():
             self._learn_classes(match.prediction.answer)
-        labels = label_rows(matches)
         encoded = self.codec.encode(labels)
         for place in np.flatnonzero(encoded.reasons).tolist():
             refused.setdefault(place, self.codec.why(int(encoded.reasons[place])))
