@@ -29,10 +29,15 @@ NAMES = [
     "compression",
     "drift_arithmetic",
     "replay_order",
-    "rollout_machine",
     "worker_health",
+    "rollout_machine",
     "permissions",
     "keys",
+    "policy",
+    "adapters",
+    "sources",
+    "notifications",
+    "security",
 ]
 
 
@@ -67,8 +72,9 @@ def test_a_new_project_passes_every_check(capsys: pytest.CaptureFixture[str], pr
     assert code == 0
     assert {name: check["status"] for name, check in checks.items()} == {
         **dict.fromkeys(NAMES, "pass"),
-        "worker_health": "skip",
         "keys": "skip",
+        **dict.fromkeys(("worker_health", "adapters", "sources", "notifications"), "skip"),
+        "policy": "warn",
     }
 
 
@@ -91,7 +97,8 @@ def test_people_get_one_line_for_each_check_and_a_fix_for_each_failure(
     out, err = capsys.readouterr()
     assert [name for name in NAMES if name in out] == NAMES
     assert "✗ fail" in out
-    assert err == f"storage_paths: upm init {project}\n"
+    assert err.splitlines()[0] == f"storage_paths: upm init {project}"
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["storage_paths", "policy"]
 
 
 def test_an_off_switch_is_a_warning(

@@ -1,4 +1,4 @@
-"""`upm validate`: is this project fit to run?"""
+"""`upm validate`: may this project go live?"""
 
 from typing import Annotated
 
@@ -23,19 +23,21 @@ def validate(
         bool, typer.Option("--exhaustive", help="Explore every state a rollout can get into (some 20 seconds).")
     ] = False,
 ) -> int:
-    """Check the configuration, the storage, the state, the arithmetic, the rollout and the workers of this project.
+    """Check whether this may go live: configuration, state, arithmetic, workers, people, adapters, input, secrets.
 
     The rollout machine is run through what can happen under these settings: verdicts, missing data, clocks that
     jump, crashes, people. A path to more exposure without fresh evidence is printed step by step.
 
+    Adapters are asked what they serve, and names of webhooks are looked up, for a few seconds at most; nothing is sent.
     Exit code 3 when a check fails. Nothing is changed.
 
     Example: upm validate --json
     Example: upm validate --exhaustive
     """
+    from upm_cli.ops import checks as subjects
     from upm_cli.ops import preflight
 
-    subject = preflight.subject(ctx.project, ctx.config_path, ctx.clock, ctx.globals.overrides, ctx.environ)
+    subject = subjects.subject(ctx.project, ctx.config_path, ctx.clock, ctx.globals.overrides, ctx.environ)
     checks = preflight.run_checks(subject, is_exhaustive=exhaustive)
     failed = [check for check in checks if check.status == "fail"]
     passed = sum(check.status == "pass" for check in checks)

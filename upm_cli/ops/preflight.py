@@ -1,4 +1,4 @@
-"""`upm validate`: is this project fit to run? Every check really does what it is named after.
+"""`upm validate`: may this project go live? Every check really does what it is named after.
 
 Checks only report: a broken configuration, a missing or damaged state and a newer schema are results, not crashes.
 """
@@ -6,18 +6,15 @@ Checks only report: a broken configuration, a missing or damaged state and a new
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from upm_cli.clock import Clock
-from upm_cli.config.load import load
 from upm_cli.config.problems import ConfigError
-from upm_cli.config.schema import Settings
 from upm_cli.errors import IntegrityError, InvalidError, NotFoundError, UpmError
-from upm_cli.ops import known_answers
-from upm_cli.ops.project import HOME, storage_folder
+from upm_cli.ops import known_answers, live_checks, security_check
+from upm_cli.ops.checks import Check, Subject, guarded
+from upm_cli.ops.project import storage_folder
 
 if TYPE_CHECKING:
     from upm_cli.ops.key_health import Problem
@@ -27,57 +24,12 @@ LOW_DISK_BYTES: Final = 200 << 20
 STUCK_AFTER_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of one check. `status`: pass, warn, fail, or skip (there was nothing to check)."""
-
-    name: str
-    status: str
-    detail: str
-    hint: str = ""
-    problems: tuple[Mapping[str, Any], ...] = ()  # of the configuration, one by one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is checked. `settings` is None when the configuration is not valid; `config_error` says why."""
-
-    project: Path
-    clock: Clock
-    settings: Settings | None
-    origin_of_flag: str = "default"
-    config_error: UpmError | None = None
-
-    @property
-    def home(self) -> Path:
-        return self.project / HOME
-
-
-def subject(project: Path, config: Path, clock: Clock, overrides: Sequence[str], environ: Mapping[str, str]) -> Subject:
-    """Load what can be loaded of a project, to be checked."""
-    try:
-        loaded = load(config, overrides=overrides, environ=environ)
-    except (ConfigError, NotFoundError) as exc:
-        return Subject(project=project, clock=clock, settings=None, config_error=exc)
-    where = loaded.origins["features.unified_model"].where
-    return Subject(project=project, clock=clock, settings=loaded.settings, origin_of_flag=where)
-
-
 def run_checks(subject: Subject, *, is_exhaustive: bool = False) -> list[Check]:
     """Run every check, in order; none of them stops another. `is_exhaustive`: leave no state of a rollout out."""
     checks = dict(_CHECKS)
     if is_exhaustive:
         checks["rollout_machine"] = _every_rollout_state
-    return [_guarded(name, check, subject) for name, check in checks.items()]
-
-
-def _guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> Check:
-    try:
-        return check(subject)
-    except UpmError as exc:
-        return Check(name=name, status="fail", detail=exc.message, hint=exc.hint)
-    except OSError as exc:
-        return Check(name=name, status="fail", detail=f"{exc.strerror}: {exc.filename}", hint="check its permissions")
+    return [guarded(name, check, subject) for name, check in checks.items()]
 
 
 def _feature_flag(subject: Subject) -> Check:
@@ -351,8 +303,13 @@ _CHECKS: Final[Mapping[str, Callable[[Subject], Check]]] = {
     "replay_order": _known(
         "replay_order", known_answers.replay, "order, duplicate, late arrival and late window as they should be"
     ),
-    "rollout_machine": _rollout_machine,
     "worker_health": _worker_health,
+    "rollout_machine": _rollout_machine,
     "permissions": _permissions,
     "keys": _keys,
+    "policy": live_checks.policy,
+    "adapters": live_checks.adapters,
+    "sources": live_checks.sources,
+    "notifications": live_checks.notifications,
+    "security": security_check.security,
 }

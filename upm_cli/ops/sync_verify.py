@@ -44,6 +44,13 @@ def verify(
     """Ask the places of adapter `key` (None: of all) what they serve. Raises NotFoundError for an unknown key."""
     with store.read() as reader:
         rows = adapters.list_all(reader) if key is None else ops.find(reader, key)
+    return verify_rows(rows, clock, settings, kinds=kinds)
+
+
+def verify_rows(
+    rows: Sequence[Adapter], clock: Clock, settings: "Settings", *, kinds: Kinds | None = None
+) -> list[Verified]:
+    """Ask the places of `rows` what they serve; returns in their order. Never raises for a place that fails."""
     looker = Looker(settings, clock, kinds or AllKinds(clock))
     limits = settings.adapter_sync
     answers = in_parallel(
