@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli.commands._output import write
 from upm_cli.ops import demo_facts
 from upm_cli.ops.demo import PARTS, TRAINER, learning_curve
+from upm_cli.ops.demo_agents import FOLDER, TENANT_OF
 
 if TYPE_CHECKING:
     from upm_cli.ops.demo import Answer
+    from upm_cli.ops.demo_agents import DemoAgents
     from upm_cli.store.session import Store
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 110
 MONDAY, FIVE_MINUTES, THE_HOUR = (f"mail/{name}" for name in PARTS)
-TENANT: Final = "team-01"
+FOLLOWER: Final = "desk-1"  # the agent of the tenant that somebody in a hurry exposes
+TENANT: Final = TENANT_OF[FOLLOWER]
 EVERYONE: Final = ("activate", TRAINER, "--to-stage", "global")
 CANARY: Final = ("activate", TRAINER, "--to-stage", "canary", "--percent", "25", "--tenant", TENANT)
 IN_A_HURRY: Final = (*CANARY, "--override", "--expires", "1h")
@@ -52,7 +55,7 @@ class Story:
             sys.stdout.flush()
 
 
-def tell(story: Story, run: "Callable[..., Answer]", store: "Store") -> None:
+def tell(story: Story, run: "Callable[..., Answer]", store: "Store", agents: "DemoAgents") -> None:
     """Run the demo's commands with `run`, and tell what comes of it; `store` is the project's state."""
 
     def upm(*words: str, expect: int = 0) -> dict[str, Any]:
@@ -63,10 +66,14 @@ def tell(story: Story, run: "Callable[..., Answer]", store: "Store") -> None:
     story.act("A project with one trainer, in shadow: it learns, and nobody sees it")
     upm("init")
     _monday(story, upm, store)
-    _publish(story, upm)
-    _midnight(story, upm)
-    _the_hour_is_judged(story, upm)
+    good = _publish(story, upm)
+    _hand_over(story, upm, agents, good)
+    bad = _midnight(story, upm)
+    agents.wait_for(FOLLOWER, bad)
+    story.say(f"Its agent {FOLLOWER} serves v{bad} now: an activation is handed over at once")
+    _the_hour_is_judged(story, upm, agents, good)
     _on_the_record(story, upm)
+    _where_things_stand(story, upm, agents, good)
 
 
 Upm = Callable[..., dict[str, Any]]
@@ -84,7 +91,7 @@ def _monday(story: Story, upm: Upm, store: "Store") -> None:
     )
 
 
-def _publish(story: Story, upm: Upm) -> None:
+def _publish(story: Story, upm: Upm) -> int:
     story.act("A good Monday: give it to everyone? The gates are asked first")
     refused = upm(*EVERYONE, expect=5)
     story.say(*_gates(refused, "evidence"))
@@ -96,9 +103,21 @@ def _publish(story: Story, upm: Upm) -> None:
     good = upm(*EVERYONE, "--override", "--expires", "1h", "--reason", "a demo cannot wait 14 days")
     excepted = ", ".join(good["overridden"])
     story.say(f"v{good['version']} is live for {good['percent']} % of the tenants; excepted: {excepted}")
+    return int(good["version"])
 
 
-def _midnight(story: Story, upm: Upm) -> None:
+def _hand_over(story: Story, upm: Upm, agents: "DemoAgents", good: int) -> None:
+    story.act("The model goes to the agents: here two processes that follow a directory; HTTP agents are sent it")
+    tenants = [word for tenant in TENANT_OF.values() for word in ("--tenant", tenant)]
+    upm("adapter", "add", "desks", "--path", FOLDER, *tenants)
+    upm("sync", "run")
+    agents.start()
+    for name, tenant in TENANT_OF.items():
+        agents.wait_for(name, good)
+        story.say(f"{name}, the agent of {tenant}, has verified v{good} and serves it")
+
+
+def _midnight(story: Story, upm: Upm) -> int:
     story.act("Midnight: a change upstream makes the feed say yes for no. At five past the nightly job publishes")
     upm("train", TRAINER, "--source", FIVE_MINUTES, "--once")
     refused = upm(*EVERYONE, "--reason", "nightly job", expect=5)
@@ -107,9 +126,10 @@ def _midnight(story: Story, upm: Upm) -> None:
     upm(*IN_A_HURRY, "--reason", HASTE)
     routed = upm("tenant", "route", TENANT)
     story.say(f"{TENANT} gets v{routed['version']}: {routed['detail']} (by --tenant); of the others a quarter is drawn")
+    return int(routed["version"])
 
 
-def _the_hour_is_judged(story: Story, upm: Upm) -> None:
+def _the_hour_is_judged(story: Story, upm: Upm, agents: "DemoAgents", good: int) -> None:
     story.act("The hour is over, and judged")
     upm("train", TRAINER, "--source", THE_HOUR, "--once")
     report = upm("drift-report", TRAINER, "--fail-on", "breach", expect=6)
@@ -119,6 +139,8 @@ def _the_hour_is_judged(story: Story, upm: Upm) -> None:
     entry = upm("audit", "list", "--actor", "drift-monitor", "--type", "snapshot.rollback")["entries"][-1]
     story.say(f"{entry['subject']}: {entry['what']}, by {entry['actor']}: nobody typed a command")
     story.say(f"({entry['reason']})")
+    served = " → ".join(f"v{version}" for version in agents.wait_for(FOLLOWER, good))
+    story.say(f"{FOLLOWER} has served {served}")
 
     story.act("In a hurry again, with the same words")
     refused = upm(*IN_A_HURRY, "--reason", HASTE, expect=5)
@@ -144,7 +166,14 @@ def _on_the_record(story: Story, upm: Upm) -> None:
         f"{drilled['total_ms']:.0f} ms"
     )
 
+
+def _where_things_stand(story: Story, upm: Upm, agents: "DemoAgents", good: int) -> None:
     story.act("Where things stand")
+    for name in TENANT_OF:
+        agents.wait_for(name, good)
+    stood = upm("sync", "status")
+    confirmed = f"{stood['by_status']['synced']} of {stood['total']}"
+    story.say(f"{' and '.join(TENANT_OF)} serve v{good}; {confirmed} adapters have confirmed what they should have")
     upm("rollout", "start", TRAINER, "--reason", "the next one goes the ordinary way")
     (now,) = upm("status")["trainers"]
     story.say(f"v{now['active']} is live, {now['windows']['read']:,} messages read, {now['lag']} waiting")

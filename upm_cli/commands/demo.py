@@ -47,6 +47,7 @@ def demo(
     from upm_cli.commands._demo_acts import Story, tell
     from upm_cli.ops import demo as ops
     from upm_cli.ops import demo_facts
+    from upm_cli.ops.demo_agents import DemoAgents
     from upm_cli.store.session import Store
 
     with ExitStack() as cleanup:
@@ -57,7 +58,8 @@ def demo(
         ops.prepare(folder, seed)
         story = Story(speaks=ctx.output in ("table", "tsv"))
         store = Store(folder / ".upm", ctx.clock, command=ctx.command)
-        tell(story, partial(ops.run, folder), store)
+        with DemoAgents(folder) as agents:
+            tell(story, partial(ops.run, folder), store, agents)
         facts = demo_facts.check(store)
         store.close()
     failed = [fact.fact for fact in facts if not fact.passed]

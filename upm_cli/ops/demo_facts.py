@@ -1,12 +1,16 @@
 """What must be true after the demo, found out from the state alone: not from what its commands said."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from upm_cli.core.comparisons import Comparisons
+from upm_cli.core.delivery import places
 from upm_cli.core.records import (
     Activation,
+    Adapter,
+    AdapterStatus,
     DriftStatus,
     DriftWindow,
     Incident,
@@ -23,8 +27,10 @@ from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import audit
 from upm_cli.ops.demo import MESSAGES, SHIFT_AT, SPACING_MS, START_MS, TRAINER
+from upm_cli.ops.demo_agents import FOLDER, TENANT_OF
 from upm_cli.store import (
     activations,
+    adapters,
     blobs,
     drift,
     incidents,
@@ -71,6 +77,7 @@ class State:
     incidents: Sequence[Incident]
     windows: Sequence[DriftWindow]
     comparisons: Comparisons
+    adapters: Sequence[Adapter]
 
 
 def read_state(store: Store) -> State:
@@ -94,6 +101,7 @@ def read_state(store: Store) -> State:
             incidents=incidents.list_for(reader, TRAINER),
             windows=drift.list_for(reader, TRAINER),
             comparisons=Comparisons.concat(compared),
+            adapters=adapters.list_all(reader),
         )
 
 
@@ -207,6 +215,22 @@ def _good_is_live_and_pinned(state: State) -> Finding:
     return fine, f"v{live.version} for {live.percent} %; the canary is pinned to it"
 
 
+def _agents_are_back(state: State) -> Finding:
+    """Read what the agents themselves left behind, besides what the state says of them."""
+    good, models = state.live[Ring.GLOBAL], state.store.home.parent / FOLDER
+    said = {}
+    for name, tenant in TENANT_OF.items():
+        try:
+            said[name] = json.loads((models / places.ack(TRAINER, tenant, name)).read_bytes())
+        except (OSError, ValueError):
+            return False, f"agent {name} has acknowledged nothing"
+    digests = {each["digest"] for each in said.values()}
+    confirmed = {(row.acked_version, row.status) for row in state.adapters}
+    fine = digests == {state.snapshots[good.version].digest} and confirmed == {(good.version, AdapterStatus.SYNCED)}
+    told = " and ".join(f"{name} v{each['version']}" for name, each in said.items())
+    return fine, f"{told}, by their own word"
+
+
 def _trainer_is_back(state: State) -> Finding:
     good = state.snapshots[state.live[Ring.GLOBAL].version]
     fine = state.trainer.checkpoint_digest == good.checkpoint_digest and len(state.trainer.lineage) == 1
@@ -241,6 +265,7 @@ _FACTS: Final[tuple[tuple[str, Callable[[State], Finding]], ...]] = (
     ("two of them were excepted, for a while and with a reason", _exceptions_end),
     ("the bad model was rolled back, and nobody had to", _moves),
     ("the good version is live and pinned", _good_is_live_and_pinned),
+    ("its agents serve the good version", _agents_are_back),
     ("the trainer is back on the good lineage", _trainer_is_back),
     ("what comes next is in shadow", _next_is_in_shadow),
     ("all of it is on the record, and recomputes", _on_the_record),
