@@ -153,7 +153,7 @@ def test_harm_that_is_seen_at_agents_is_acted_on_even_if_the_model_looks_fine(tr
     }
     ran = trained("drift-report", "main", "--fail-on", "breach", "-o", "table")
     assert ran.code == 6
-    assert "was rolled back by drift-monitor" in ran.err
+    assert "by drift-monitor" in ran.err
     listed = trained.json("quarantine", "list")
     assert "main@2" in json.dumps(listed)
     actions = [entry["action"] for entry in trained.json("audit", "list")["entries"]]

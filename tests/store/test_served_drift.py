@@ -152,11 +152,17 @@ def test_a_failed_window_of_what_serves_bars_the_version_and_says_where_to_go_ba
 
 def test_a_version_that_serves_nobody_is_barred_and_nothing_is_recommended(store: Store) -> None:
     commit(store, table(0, hours(2, 0, BAD)))
-    (window,) = judge(store, finish=True).quarantined
-    assert (window.version, window.recommendation) == (2, None)
-    assert barred(store) == [2]
-    entry = ledger.read(store.home)[-1]
+    done = judge(store, finish=True)
+    (window,) = done.growing
+    assert (window.version, window.status, window.recommendation) == (2, DriftStatus.RESOLVED, None)
+    assert (done.quarantined, barred(store)) == ((), [2])
+    (entry,) = ledger.read(store.home)
+    assert entry["details"]["outcome"] == {"verdict": "fail", "barred": [2], "recommendation": None}
     assert recompute("drift.served", entry["details"]["inputs"]) == entry["details"]["outcome"]
+    commit(store, table(50, [*hours(2, 1, BAD), *hours(2, 2, BAD)]))
+    done = judge(store, finish=True)
+    assert [row.status for row in (*done.closed, *done.growing)] == [DriftStatus.RESOLVED] * 3
+    assert len(ledger.read(store.home)) == 1  # it was barred already: there is nothing to tell
 
 
 def test_with_nowhere_to_go_back_to_pausing_is_recommended(store: Store) -> None:
@@ -170,8 +176,9 @@ def test_with_nowhere_to_go_back_to_pausing_is_recommended(store: Store) -> None
 
 def test_a_version_that_was_deleted_since_fails_all_the_same(store: Store) -> None:
     commit(store, table(0, hours(9, 0, BAD)))
-    (window,) = judge(store, finish=True).quarantined
-    assert (window.version, barred(store)) == (9, [])
+    done = judge(store, finish=True)
+    assert [(row.version, row.verdict, row.status.value) for row in done.growing] == [(9, "fail", "resolved")]
+    assert (barred(store), ledger.read(store.home)) == ([], [])
 
 
 @pytest.mark.parametrize("policy", [replace(POLICY, quarantine_enabled=False), replace(POLICY, rule="evidence")])

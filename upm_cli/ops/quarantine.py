@@ -27,7 +27,8 @@ from upm_cli.ops.record import record
 from upm_cli.store import activations, drift, snapshots, trainers
 from upm_cli.store.unit import Tx
 
-UNATTENDED = frozenset({"drift-monitor", "rollout"})  # who rolls back without being asked by a person
+DRIFT_MONITOR = "drift-monitor"
+UNATTENDED = frozenset({DRIFT_MONITOR, "rollout"})  # who rolls back without being asked by a person
 LOOK_BACK = 8  # newest windows whose quarantine may still reach snapshots that were committed later
 
 
@@ -110,21 +111,28 @@ def _record(
 def begin_served(
     tx: Tx, clock: Clock, window: DriftWindow, *, policy: DriftPolicy, config_digest: str | None = None
 ) -> DriftWindow:
-    """Quarantine the version that was served in the failed `window`, unless it is gone; otherwise as `begin`.
+    """Quarantine the version that was served in the failed `window`; otherwise as `begin`.
 
-    The window is one of what agents served: see ops.served_drift.
+    The window is one of what agents served: see ops.served_drift. If the version serves nobody any more, that is all
+    there is to do, and the window is resolved; if it was barred before as well, there is nothing to tell either.
     """
     name, version = trainer_of(window.trainer), int(window.version or 0)
     row = next((each for each in snapshots.list_for(tx, name) if each.version == version), None)
+    live = activations.live(tx, name).values()
+    serves = any(version in (move.version, move.rest_version) for move in live if move.percent)
+    window = replace(window, metadata={**window.metadata, "suspects": [version]})
+    if not serves:
+        metadata = {**window.metadata, "resolved_by": DRIFT_MONITOR}
+        window = replace(window, status=DriftStatus.RESOLVED, metadata=metadata)
+    if not serves and (row is None or row.quarantined):
+        drift.put(tx, window)
+        return window
     if row is not None and not row.quarantined:
         why = f"served window {window.window_id}: {_passed(window)} at agents"
         snapshots.put(tx, replace(row, quarantined=True, quarantine_reason=why))
-    live = activations.live(tx, name).values()
-    serves = any(version in (move.version, move.rest_version) for move in live if move.percent)
     target = way_back(tx, name, None) if serves else None
     outcome = served_outcome(window.verdict, [version], target, serves=serves)
-    metadata = {**window.metadata, "suspects": [version]}
-    told = replace(window, recommendation=outcome["recommendation"], metadata=metadata)
+    told = replace(window, recommendation=outcome["recommendation"])
     drift.put(tx, told)
     _send(tx, clock, told, [snapshot_id(name, version)], served_version=version)
     decision = DecisionRecord(

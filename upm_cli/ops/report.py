@@ -313,7 +313,8 @@ def headline(report: Report) -> str:
     if report.taken_back:
         window = report.taken_back[-1].window
         what = f"P95 {window.p95:.3f} ≥ {limit} at {minute(window.started_at_ms)}"
-        return f"{report.trainer}: {what} was rolled back by {window.metadata['resolved_by']}"
+        done = "rolled back" if "incident_id" in window.metadata else f"seen at agents, and v{window.version} barred"
+        return f"{report.trainer}: {what} was {done} by {window.metadata['resolved_by']}"
     found = evidence(report)
     if not found["verdicts"]["pass"] and not found["verdicts"]["fail"]:
         return (

@@ -155,14 +155,15 @@ def _commit(
         drift.put_all(tx, changed)
         failed = [row for row in changed if _begins_quarantine(row, before)]
         policy = found.state.policy
-        barred = [quarantine.begin_served(tx, clock, row, policy=policy, config_digest=config_digest) for row in failed]
+        told = [quarantine.begin_served(tx, clock, row, policy=policy, config_digest=config_digest) for row in failed]
+        barred = [row for row in told if row.status is DriftStatus.QUARANTINED]
         if found.closed:
             drift.prune(tx, owner, KEEP_WINDOWS)
         if found.compared:
             monitors.put(tx, _moved(found, clock.now_ms()))
     if recorder is not None:
         _measure(recorder, changed, barred)
-    final = {row.window_id: row for row in barred}
+    final = {row.window_id: row for row in told}
     shown = [final.get(row.window_id, row) for row in rows]
     return JudgedServed(
         closed=tuple(shown[: len(found.closed)]),
