@@ -243,3 +243,5 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "adapter.retry": _retried,
     "adapter.lower": _lowered,
 }
+#: The actions that are told in words of their own; of a family ("tenant.") what it is called.
+ACTIONS: Final = tuple(f"{action}*" if action.endswith(".") else action for action in _WORDS)

@@ -32,3 +32,11 @@ def put(tx: Tx, snapshot: Snapshot) -> None:
 def remove(tx: Tx, trainer: str, version: int) -> None:
     """Forget a version; its blob becomes an orphan and is collected later."""
     tx.execute("snapshots.remove", trainer=trainer, version=version)
+
+
+def names(r: Reader) -> dict[str, list[int]]:
+    """Return the versions of every trainer that has any, newest first, and nothing else of them."""
+    found: dict[str, list[int]] = {}
+    for row in r.query("snapshots.names"):
+        found.setdefault(str(row["trainer"]), []).append(int(row["version"]))
+    return found

@@ -27,3 +27,6 @@ INSERT INTO snapshots (
 
 -- name: remove
 DELETE FROM snapshots WHERE trainer = $trainer AND version = $version;
+
+-- name: names
+SELECT trainer, version FROM snapshots ORDER BY trainer, version DESC;
