@@ -1,5 +1,6 @@
 """The `upm` program: its commands, and the one place where its errors become messages and exit codes."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from upm_cli.clock import Clock, SystemClock
 from upm_cli.commands._coerce import use_plain_values
 from upm_cli.commands._context import Context, Globals
 from upm_cli.commands._globals import Frame, root_command
-from upm_cli.commands._group import Entry, LazyGroup, new_group
+from upm_cli.commands._group import COMPLETE, Entry, LazyGroup, new_group, offer_words
 from upm_cli.commands._output import flush, let_go, write
 from upm_cli.commands._run import Run, usage_error
 from upm_cli.errors import UpmError, UsageError
@@ -74,6 +75,7 @@ def build() -> Any:
     app.callback()(_root)
     root = typer.main.get_command(app)
     use_plain_values(root)
+    offer_words(root)
     return root
 
 
@@ -127,11 +129,18 @@ def _make_streams_usable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _complete(root: Any) -> int:
+    """Tell the shell how the word under the cursor goes on; what can't be understood goes on in no way."""
+    with contextlib.suppress(UpmError):
+        typer.completion.get_completion_inspect_parameters()  # makes the shells known
+        root.main([], prog_name="upm")
+    return ExitCode.DONE
+
+
 def _execute(run: Run) -> int:
     root = build()
-    if "_UPM_COMPLETE" in os.environ:
-        typer.completion.get_completion_inspect_parameters()  # makes the shells known
-        root.main([*run.argv], prog_name="upm")
+    if COMPLETE in os.environ:
+        return _complete(root)
     frame = Frame(globals=Globals(), open=run.open)
     with root.make_context("upm", [*run.argv] or ["--help"], obj=frame) as context:
         code = root.invoke(context)

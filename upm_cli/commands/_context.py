@@ -155,8 +155,12 @@ class Context:
         return open_store(self.project, self.clock, base_path, lock_timeout_s=self.lock_timeout_s, command=self.command)
 
     def close(self) -> None:
-        """Let go of the store, if it was opened."""
+        """Let go of the store, if it was opened; what it had names for is kept for the shell's completion."""
         if "store" in self.__dict__:
+            from upm_cli.ops import names
+
+            if "settings" in self.__dict__:
+                names.remember(self.store, self.settings)
             self.store.close()
 
     @property

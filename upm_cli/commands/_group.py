@@ -1,6 +1,7 @@
 """How commands and groups behave: plain help in panels, suggestions for typos, modules loaded when needed."""
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.errors import UsageError
 
+COMPLETE = "_UPM_COMPLETE"  # set by the shell when it asks how a word could go on
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -121,8 +123,17 @@ def _load(module: str) -> dict[str, Any]:
     _dress(app)
     group: Any = typer.main.get_command(app)
     use_plain_values(group)
+    offer_words(group)
     commands: dict[str, Any] = group.commands
     return commands
+
+
+def offer_words(command: Any) -> None:
+    """Let the parameters of a command, and of those below it, complete; for nothing unless the shell asks."""
+    if COMPLETE in os.environ:
+        from upm_cli.commands._completing import complete_names
+
+        complete_names(command)
 
 
 def _dress(app: typer.Typer) -> None:

@@ -1,6 +1,7 @@
-"""`upm doctor`: is what lies on the disk whole, and the way back when the state is not."""
+"""`upm doctor`: is what lies on the disk whole and the machine sound, and the way back when the state is not."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,9 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import Column, Table, emit
 from upm_cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from upm_cli.ops.checks import Subject
 
 _SYMBOLS = {"pass": "✓", "warn": "!", "fail": "✗"}
 
@@ -22,12 +26,28 @@ def doctor(
     restore: Annotated[
         bool, typer.Option("--restore", help="Go back to the newest kept state when the live one does not open.")
     ] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what is safe to: leftovers, status files of the dead, modes.")
+    ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="Write all that helps a bug report to a new .tar.gz or .zip."),
+    ] = None,
 ) -> int:
-    """Read back everything durable and prove it: state, ledger, log, snapshots, checkpoints. Exit code 9 on damage.
+    """Read back everything durable and prove it, and look at locks, leftovers, disk, clock and modes.
+
+    Exit code 9 when something durable is damaged, 3 when something else is wrong. A bundle has settings, status files,
+    logs, crash files, the end of the ledger and what this and `upm validate` found; never a key or token.
 
     Example: upm doctor
+
+    Example: upm doctor --fix --dry-run
+
+    Example: upm doctor --bundle upm-report.tar.gz
     """
+    from upm_cli.ops import bundle as bundles
     from upm_cli.ops import doctor as ops
+    from upm_cli.ops import repair
 
     if restore and not ctx.change.dry_run:
         ctx.confirm("this puts an earlier state in the place of one that does not open")
@@ -35,7 +55,17 @@ def doctor(
         said = f"went back to {done['from']}; the damaged file is {done['kept_damaged_as']}"
         emit(ctx, done, text=said if done["restored"] else "the state opens: nothing was changed")
         return ExitCode.DONE
+    target = None if bundle is None else bundles.check_name(bundle)
+    more: dict[str, Any] = {}
+    if fix:
+        dry = ctx.change.dry_run
+        more["fixed"] = repair.fix(ctx.home, ctx.clock, actor=ctx.actor, reason=ctx.change.reason, dry_run=dry)
+        for each in more["fixed"]:
+            ctx.say.note(f"{'would be ' if dry else ''}{each.what}: {each.path}")
     found = ops.examine(ctx.home, ctx.clock)
+    if target is not None and not ctx.change.dry_run:
+        more |= {"bundle": str(target), "bundle_members": bundles.write(target, _subject(ctx), found)}
+        ctx.say.note(f"wrote {target}: read it before you send it")
     columns = [
         Column("status", "", show=lambda status: f"{_SYMBOLS[status]} {status}"),
         Column("name", "WHAT"),
@@ -43,8 +73,16 @@ def doctor(
         *([] if ctx.output == "table" else [Column("hint")]),
     ]
     failed = sum(finding.status == "fail" for finding in found)
-    emit(ctx, {"findings": found, "failed": failed}, Table(key="findings", columns=columns))
+    emit(ctx, {"findings": found, "failed": failed, **more}, Table(key="findings", columns=columns))
     for finding in found if ctx.output == "table" else ():
         if finding.hint:
             ctx.say.note(f"{finding.name}: {finding.hint}")
-    return ExitCode.INTEGRITY if failed else ExitCode.DONE
+    if ops.is_damaged(found):
+        return ExitCode.INTEGRITY
+    return ExitCode.INVALID if failed else ExitCode.DONE
+
+
+def _subject(ctx: Context) -> "Subject":
+    from upm_cli.ops import checks
+
+    return checks.subject(ctx.project, ctx.config_path, ctx.clock, ctx.globals.overrides, ctx.environ)

@@ -1,24 +1,26 @@
-"""`upm doctor`: is what lies on the disk whole? Every byte that a row names is read and proven."""
+"""`upm doctor`: is what lies on the disk whole, and the machine around it sound? Every byte a row names is proven."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
 from upm_cli.core.records import Snapshot
 from upm_cli.core.signatures import SignatureState
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UpmError
-from upm_cli.ops import keeping, key_health, signatures, training
+from upm_cli.ops import keeping, key_health, machine, signatures, training
+from upm_cli.ops.machine import Finding
 from upm_cli.store import (
     blobs,
     collect,
+    compaction,
     feedback,
     history,
     keys,
     layout,
     ledger,
+    outbox,
     restore,
     segmentfiles,
     segments,
@@ -32,26 +34,28 @@ if TYPE_CHECKING:
     from upm_cli.store.session import Reader
 
 _OF_STREAMS = ("log", "names", "dead", "late")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. `status`: pass, warn or fail."""
-
-    name: str
-    status: str
-    detail: str
-    hint: str = ""
+_EVENTS: Final = 1000
+DURABLE: Final = ("state", "ledger", "outbox", "segments", "snapshots", "checkpoints", "replay_buffers")
 
 
 def examine(home: Path, clock: Clock) -> list[Finding]:
-    """Read back everything durable under `home`. Damage is a result here, not an exception."""
-    found = [_state(home)]
-    if found[0].status == "fail":
-        return found
+    """Read back everything durable under `home`, and look at the machine. Damage is a result, not an exception."""
+    state = _state(home)
+    durable = [] if state.status == "fail" else _durable(home, clock)
+    return [state, *durable, *machine.look(home, clock)]
+
+
+def is_damaged(findings: Sequence[Finding]) -> bool:
+    """Say whether something durable is lost, and not only the machine around it in a bad way."""
+    return any(finding.status == "fail" and finding.name in DURABLE for finding in findings)
+
+
+def _durable(home: Path, clock: Clock) -> list[Finding]:
+    found = []
     store = Store(home, clock)
     with store.read() as reader:
         found.append(_ledger(home, reader))
+        found.append(_outbox(reader))
         files = list(_files(reader))
         checkpoints = [row for row in trainers.list_all(reader) if row.checkpoint_digest]
         told = [feedback.get(reader, row.name) for row in trainers.list_all(reader)]
@@ -66,6 +70,7 @@ def examine(home: Path, clock: Clock) -> list[Finding]:
     found.append(_all("checkpoints", checkpoints, lambda row: training.load_checkpoint(store, row)))
     found.append(_all("replay_buffers", buffers, lambda digest: blobs.get(home, digest)))
     found.append(_orphans(home, needed, clock))
+    found.append(_nameless(store))
     store.close()
     return found
 
@@ -103,6 +108,34 @@ def _ledger(home: Path, reader: "Reader") -> Finding:
     except IntegrityError as exc:
         return Finding(name="ledger", status="fail", detail=exc.message, hint=exc.hint)
     return Finding(name="ledger", status="pass", detail=f"{reader.meta.ledger.count} entries, the chain is whole")
+
+
+def _outbox(reader: "Reader") -> Finding:
+    """The newest events are there one after the other, up to the position that the state tells."""
+    last = reader.meta.outbox_position
+    found = [event.position for event in outbox.after(reader, max(0, last - _EVENTS), _EVENTS)]
+    if (found and found == list(range(found[0], last + 1))) or (not found and last == 0):
+        return Finding(name="outbox", status="pass", detail=f"{last:,} events told, none missing among the newest")
+    detail = f"events are missing: {len(found)} of those up to {last:,} are there"
+    return Finding(name="outbox", status="fail", detail=detail, hint="put a backup of .upm in its place")
+
+
+def _nameless(store: Store) -> Finding:
+    old_ms = store.clock.now_ms() - collect.GRACE_MS
+    found = [
+        path for path in compaction.orphans(store) if path.exists() and path.stat().st_mtime_ns // 1_000_000 <= old_ms
+    ]
+    if not found:
+        return Finding(
+            name="segment_files", status="pass", detail="no segment without a row that is older than an hour"
+        )
+    detail = f"{len(found)} segments that no row names, the first is {found[0].name}"
+    return Finding(
+        name="segment_files",
+        status="warn",
+        detail=detail,
+        hint="upm train or upm ingest removes them when it tidies up",
+    )
 
 
 def _files(reader: "Reader") -> Iterator[Any]:

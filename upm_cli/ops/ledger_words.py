@@ -131,6 +131,10 @@ def _remove(details: Details) -> str:
     return f"with {details['snapshots']} snapshots"
 
 
+def _fixed(details: Details) -> str:
+    return f"removed {len(details['removed'])} leftovers, made {len(details['made_private'])} files private"
+
+
 def _restored(details: Details) -> str:
     return f"the state went back to generation {details['from_generation']}"
 
@@ -251,6 +255,7 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "trainer.pause": _nothing,
     "trainer.resume": _nothing,
     "state.restored": _restored,
+    "doctor.fix": _fixed,
     "evidence.verdict": _verdict,
     "evidence.quarantine": _harm,
     "rollout.withdraw": _withdraw,
@@ -267,3 +272,5 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "adapter.retry": _retried,
     "adapter.lower": _lowered,
 }
+#: The actions that are told in words of their own; of a family ("tenant.") what it is called.
+ACTIONS: Final = tuple(f"{action}*" if action.endswith(".") else action for action in _WORDS)

@@ -59,11 +59,16 @@ def plan(found: Sequence[Segment], *, max_rows: int, min_files: int) -> list[lis
 
 def collect(store: Store, *, older_than_ms: int = trash.GRACE_MS) -> trash.Collected:
     """Remove segment files that no row names, in two steps; young ones stay, their commit may be on the way."""
+    found = orphans(store)
+    return trash.collect(store.home, found, now_ms=store.clock.now_ms(), older_than_ms=older_than_ms)
+
+
+def orphans(store: Store) -> list[Path]:
+    """Return the segment files that no row names; they are listed first, so one that gets its row now is none."""
     files = [path for folder in (LOG, COMPARISONS) for path in _files(store.home / folder)]
     with store.read() as r:
         kept = segments.paths(r)
-    orphans = [path for path in files if path.relative_to(store.home).as_posix() not in kept]
-    return trash.collect(store.home, orphans, now_ms=store.clock.now_ms(), older_than_ms=older_than_ms)
+    return [path for path in files if path.relative_to(store.home).as_posix() not in kept]
 
 
 def _adjoins(left: Segment, right: Segment) -> bool:

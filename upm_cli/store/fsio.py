@@ -10,6 +10,7 @@ import errno
 import os
 import pwd
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,30 @@ def cut(path: Path, size: int) -> None:
             _sync(fd, path)
         finally:
             os.close(fd)
+
+
+def make_private(path: Path) -> bool:
+    """Take from everybody but the owner what they may do with `path`; return whether that changed anything.
+
+    A link is not followed, and what belongs to somebody else stays as it is.
+    """
+    with telling(path, "change the mode of"):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            found = os.fstat(fd)
+            if found.st_uid != os.getuid() or not found.st_mode & 0o077:
+                return False
+            os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o700)
+        finally:
+            os.close(fd)
+    return True
+
+
+def inodes(folder: Path) -> tuple[int, int]:
+    """Return (free, all) inodes of the file system of `folder`; (0, 0) where it has no such limit."""
+    with telling(folder, "look at the disk of"):
+        found = os.statvfs(folder)
+    return found.f_favail, found.f_files
 
 
 def open_lock(path: Path) -> int:

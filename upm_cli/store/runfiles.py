@@ -13,7 +13,7 @@ from upm_cli.store.layout import RUN
 
 def write_status(home: Path, worker: str, status: Mapping[str, Any]) -> None:
     """Replace the status of `worker` at once; a power cut may bring an older one back."""
-    path = _path(home, worker)
+    path = path_of(home, worker)
     fsio.make_folder(path.parent)
     fsio.replace_file(path, json.dumps({**status, "worker": worker}, allow_nan=False).encode())
 
@@ -31,8 +31,9 @@ def read_statuses(home: Path) -> list[dict[str, Any]]:
 
 def remove_status(home: Path, worker: str) -> None:
     """Forget the status of `worker`."""
-    fsio.remove_quietly(_path(home, worker))
+    fsio.remove_quietly(path_of(home, worker))
 
 
-def _path(home: Path, worker: str) -> Path:
+def path_of(home: Path, worker: str) -> Path:
+    """Return the file with the status of `worker`."""
     return home / RUN / f"{ids.check_name(worker, 'worker')}.json"

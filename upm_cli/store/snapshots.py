@@ -42,3 +42,11 @@ def sign(tx: Tx, signed: Sequence[Snapshot]) -> None:
 def remove(tx: Tx, trainer: str, version: int) -> None:
     """Forget a version; its blob becomes an orphan and is collected later."""
     tx.execute("snapshots.remove", trainer=trainer, version=version)
+
+
+def names(r: Reader) -> dict[str, list[int]]:
+    """Return the versions of every trainer that has any, newest first, and nothing else of them."""
+    found: dict[str, list[int]] = {}
+    for row in r.query("snapshots.names"):
+        found.setdefault(str(row["trainer"]), []).append(int(row["version"]))
+    return found

@@ -18,3 +18,8 @@ def list_for(r: Reader, trainer: str) -> list[TenantRule]:
 def remove(tx: Tx, trainer: str, tenant_id: str, rule: str) -> None:
     """Lift a rule."""
     tx.execute("tenant_rules.remove", trainer=trainer, tenant_id=tenant_id, rule=rule)
+
+
+def tenants(r: Reader) -> list[str]:
+    """Return the tenants that any trainer has a rule about."""
+    return [str(row["tenant_id"]) for row in r.query("tenant_rules.tenants")]

@@ -137,6 +137,7 @@ def rollout(phase: str, *decisions: dict[str, Any]) -> dict[str, Any]:
         ("trainer.add", {"mode": "shadow", "stream": "main", "tenant": "t1"}, "mode shadow, stream main, tenant t1"),
         ("trainer.remove", {"snapshots": 3}, "with 3 snapshots"),
         ("trainer.pause", {"reason": "x"}, ""),
+        ("doctor.fix", {"removed": ["a"], "made_private": []}, "removed 1 leftovers, made 0 files private"),
         ("state.restored", {"from_generation": 12}, "the state went back to generation 12"),
         ("moon.landing", {"reason": "x", "crew": ["a", "b"], "weight": 1.23456789}, "crew a and b, weight 1.23457"),
         ("moon.landing", {"numbers": {"n": 3, "none": None}, "inputs": {"n": 4}}, "n 3"),
@@ -166,6 +167,7 @@ ACTIONS = (
     "trainer.add",
     "trainer.remove",
     "state.restored",
+    "doctor.fix",
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

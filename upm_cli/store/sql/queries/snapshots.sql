@@ -35,3 +35,6 @@ FROM (
         unnest($signatures) AS signatures
 ) AS fresh
 WHERE snapshots.trainer = fresh.trainer AND snapshots.version = fresh.version AND snapshots.digest = fresh.digest;
+
+-- name: names
+SELECT trainer, version FROM snapshots ORDER BY trainer, version DESC;

@@ -18,3 +18,6 @@ INSERT INTO tenant_rules (
 ) VALUES (
     $trainer, $tenant_id, $rule, $rollout_id, $reason, $actor, $at
 );
+
+-- name: tenants
+SELECT DISTINCT tenant_id FROM tenant_rules ORDER BY tenant_id;
