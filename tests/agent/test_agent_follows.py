@@ -135,6 +135,8 @@ def test_the_only_trainer_needs_no_name_and_of_several_one_is_asked_for(site: Si
         ({"poll_s": -1}, "poll_s can't be"),
         ({"token_file": "x"}, "takes no token"),
         ({"location": "ftp://x"}, "neither https nor http"),
+        ({"location": "/srv/\0models"}, "is no path"),
+        ({"trust": "~nobody-of-that-name/trust.json"}, "is no path"),
     ],
 )
 def test_a_call_that_can_not_be_right_says_what_is_wrong(site: Site, words: dict[str, Any], why: str) -> None:

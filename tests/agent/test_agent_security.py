@@ -173,9 +173,9 @@ def test_a_model_whose_file_is_right_and_whose_content_is_not_is_refused(guarded
     """Without signatures anybody may name any file; then the digest, the format and a first try have to hold."""
     agent = guarded.agent = guarded.open(cache=guarded.folder / "open")
     to, trained = Publisher(guarded.root, serial=10), guarded.trained
-    raw = codec.encode(trained.variant(1), {**trained.manifest, "trainer": "main", "version": 2})
-    labels = trained.manifest["labels"]
-    three = {**labels, "task": "structured", "names": ["a", "b"]}
+    named = {**trained.manifest, "trainer": "main", "version": 2}
+    raw = codec.encode(trained.variant(1), named)
+    three = {**named["labels"], "task": "structured", "names": ["a", "b"]}
     for wrong in (
         b"",
         raw[:-8],
@@ -183,22 +183,28 @@ def test_a_model_whose_file_is_right_and_whose_content_is_not_is_refused(guarded
         raw[:100],
         pickle.dumps([1, 2, 3]),
         codec.encode({}, {"schema_version": 1}),
-        codec.encode(trained.arrays, {"schema_version": 1, "model": {"kind": "tree"}, "labels": labels}),
-        codec.encode(trained.arrays, {"schema_version": 1, "model": trained.manifest["model"]}),
-        codec.encode(trained.arrays, {**trained.manifest, "labels": three, "trainer": "main"}),
-        codec.encode(trained.arrays, {**trained.manifest, "labels": [], "trainer": "main"}),
-        codec.encode(trained.arrays, {**trained.manifest, "trainer": 7}),
-        codec.encode({"weights": trained.arrays["weights"]}, {**trained.manifest, "trainer": "main"}),
+        codec.encode(trained.arrays, {**named, "model": {"kind": "tree"}}),
+        codec.encode(trained.arrays, {key: value for key, value in named.items() if key != "labels"}),
+        codec.encode(trained.arrays, {**named, "labels": three}),
+        codec.encode(trained.arrays, {**named, "labels": []}),
+        codec.encode(trained.arrays, {**named, "trainer": 7}),
+        codec.encode({"weights": trained.arrays["weights"]}, named),
         raw.replace(b'\\"schema_version\\":1', b'\\"schema_version\\":2'),
     ):
         digest, model = to.put_model(wrong)
         if not wrong:
             model = replace(model, size_bytes=max(1, model.size_bytes), raw_bytes=1)
-        to.put_pointer(to.pointer((digest, model), {**trained.manifest, "trainer": "main", "version": 2}))
+        to.put_pointer(to.pointer((digest, model), named))
         assert not agent.refresh()
-        assert agent.health().last_error.code == "UPM-E134", wrong[:80]
+        problem = agent.health().last_error
+        assert problem.code == "UPM-E134", wrong[:80]
+        assert "calls itself" not in problem.message
         assert agent.serving.version == 1
     digest, model = to.put_model(raw)
+    to.put_pointer(to.pointer(("0" * 64, model), named))
+    (guarded.root / places.model("0" * 64, "zstd")).write_bytes(packed(raw, "zstd"))
+    assert not agent.refresh()
+    assert "do not have the digest" in agent.health().last_error.message
     for changed in (
         {"size_bytes": model.size_bytes + 1},
         {"raw_bytes": model.raw_bytes - 1},
@@ -206,8 +212,7 @@ def test_a_model_whose_file_is_right_and_whose_content_is_not_is_refused(guarded
         {"file_digest": "0" * 64},
         {"codec": "gzip"},
     ):
-        pointer = to.pointer((digest, replace(model, **changed)), {**trained.manifest, "trainer": "main", "version": 2})
-        to.put_pointer(pointer)
+        to.put_pointer(to.pointer((digest, replace(model, **changed)), named))
         (guarded.root / places.model(digest, "gzip")).write_bytes(packed(raw, "zstd"))
         assert not agent.refresh(), changed
         assert agent.health().last_error.code == "UPM-E134"
@@ -267,6 +272,7 @@ def test_links_devices_pipes_and_sockets_are_not_read(
     with replaced(path):
         os.mkfifo(path)
         refuses(guarded, "UPM-E134")
+        assert "is not a regular file" in guarded.agent.health().last_error.message
     with replaced(path), contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
         monkeypatch.chdir(path.parent)
         listening.bind(path.name)
@@ -279,6 +285,7 @@ def test_links_devices_pipes_and_sockets_are_not_read(
         with replaced(path):
             os.mknod(path, 0o600 | 0o020000, os.makedev(1, 5))  # /dev/zero
             assert not guarded.agent.refresh()
+            assert "is not a regular file" in guarded.agent.health().last_error.message
     assert guarded.agent.serving.version == 1
     assert guarded.agent.refresh()
 
@@ -336,6 +343,7 @@ def test_a_pointer_that_is_too_large_is_not_read(guarded: Any) -> None:
     with (guarded.root / places.pointer("main", "")).open("r+b") as file:
         file.truncate(1 << 40)
     refuses(guarded, "UPM-E134")
+    assert f"{1 << 40:,} bytes" in guarded.agent.health().last_error.message
 
 
 def test_a_pointer_that_is_not_strict_json_is_refused(guarded: Any) -> None:

@@ -1,36 +1,21 @@
 """What an adapter does: take a pointer and its model to one place, and say what is served there afterwards."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from upm_cli.clock import Clock
+from upm_cli.core.delivery.failures import FINAL, Failure
 from upm_cli.core.delivery.pointer import Place, Pointer
-from upm_cli.errors import UpmError
+from upm_cli.errors import PartialError
+
+__all__ = ["FINAL", "Ack", "Adapter", "Deadline", "Delivery", "DeliveryError", "Failure"]
 
 
-class Failure(StrEnum):
-    """Why a delivery failed, as telemetry and people see it."""
-
-    UNREACHABLE = "unreachable"  # refused, reset, no such host, no such folder
-    TIMEOUT = "timeout"
-    BUSY = "busy"  # the other side asks to come again later
-    GARBLED = "garbled"  # it answered what nobody can read, or far too much
-    LYING = "lying"  # it says that it serves something else than what was sent
-    REFUSED = "refused"  # it does not take this pointer: its signature, its age, its token
-    FORBIDDEN = "forbidden"  # we do not send there: the address is not allowed
-    DISK = "disk"  # the place can't be written
-
-
-#: Trying again brings nothing until somebody changes something.
-FINAL = frozenset({Failure.REFUSED, Failure.FORBIDDEN})
-
-
-class DeliveryError(UpmError):
+class DeliveryError(PartialError):
     """One delivery failed. `retry_after_s`: the other side asked to be left alone for so long."""
 
-    kind, default_code = "partial", "UPM-E120"
+    default_code = "UPM-E120"
 
     def __init__(self, failure: Failure, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint, context={"failure": failure.value})

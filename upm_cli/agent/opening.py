@@ -47,16 +47,16 @@ def open_place(
     if tenant is not None and not (tenant and tenant.isprintable()):
         raise AgentUsageError(f"{tenant!r} can't name a tenant", hint="leave it out for windows without a tenant")
     own = _checked(name or host_name(), "agent")
-    keys = None if trust is None else TrustFile(Path(trust))
-    where = text if _URL.match(text) else str(Path(text).expanduser().resolve())
-    state = State(Path(cache) if cache is not None else default_folder(where, os.environ), clock)
+    keys = None if trust is None else TrustFile(_path(trust))
+    where = text if _URL.match(text) else str(_path(location).resolve())
+    state = State(default_folder(where, os.environ) if cache is None else _path(cache), clock)
     chosen_for = tenant or ""
     origin: Origin
     if _URL.match(text):
         from upm_cli.agent.remote import Remote  # takes a while, and directories don't need it
         from upm_cli.agent.url import Server
 
-        server = Server(text, token_file=_path(token_file), ca_file=_path(ca_file), clock=clock)
+        server = Server(text, token_file=_maybe(token_file), ca_file=_maybe(ca_file), clock=clock)
         chosen = _trainer(trainer, lambda: server.trainers(chosen_for), state, chosen_for, text)
         origin, ack_root = Remote(server, state.folder, chosen, chosen_for, clock), None
     else:
@@ -93,8 +93,18 @@ def _trainer(named: str | None, there: Callable[[], list[str]], state: State, te
     return found[0]
 
 
-def _path(given: Path | str | None) -> Path | None:
-    return None if given is None else Path(given)
+def _path(given: Path | str) -> Path:
+    """Return a path that was given; ~ is whose the name says. Raises AgentUsageError for what can't be one."""
+    try:
+        if "\0" not in os.fspath(given):
+            return Path(given).expanduser()
+    except RuntimeError:  # there is no such user
+        pass
+    raise AgentUsageError(f"{str(given)!r} is no path", hint="name a folder or a file")
+
+
+def _maybe(given: Path | str | None) -> Path | None:
+    return None if given is None else _path(given)
 
 
 def _checked(name: str, what: str) -> str:
