@@ -262,6 +262,8 @@ def test_the_log_has_predictions_and_outcomes_and_is_read_from_where_one_left_of
     assert (lines[4]["served"]["version"], lines[4]["served"]["tenant_id"]) == (2, "acme")
     assert "served" not in lines[5]
     end = rest.headers["upm-next"]
+    adapter = HttpAdapter(agent.url, clock=SystemClock())
+    assert adapter.feedback(0, 100, Deadline.after(SystemClock(), 30)) == (begin.body + rest.body, int(end))
     nothing = agent.get(f"/feedback?after={end}")
     assert (nothing.body, nothing.headers["upm-next"]) == (b"", end)
 
