@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from running import NOW_MS, Running, Site, Trained, running
 
 from upm_cli.adapters.base import Deadline, Delivery
 from upm_cli.adapters.http import HttpAdapter
+from upm_cli.agent.server.options import Limits
 from upm_cli.app import main
 from upm_cli.clock import ManualClock, SystemClock
 from upm_cli.core.delivery import places
@@ -262,6 +265,8 @@ def test_the_log_has_predictions_and_outcomes_and_is_read_from_where_one_left_of
     assert (lines[4]["served"]["version"], lines[4]["served"]["tenant_id"]) == (2, "acme")
     assert "served" not in lines[5]
     end = rest.headers["upm-next"]
+    adapter = HttpAdapter(agent.url, clock=SystemClock())
+    assert adapter.feedback(0, 100, Deadline.after(SystemClock(), 30)) == (begin.body + rest.body, int(end))
     nothing = agent.get(f"/feedback?after={end}")
     assert (nothing.body, nothing.headers["upm-next"]) == (b"", end)
 
@@ -383,8 +388,6 @@ def test_a_model_under_another_digest_is_not_kept(agent: Running, site: Site) ->
 
 
 def test_a_model_without_a_length_or_that_announces_too_much_is_not_begun(tmp_path: Path, site: Site) -> None:
-    from upm_cli.agent.server.options import Limits
-
     pointer = site.publish(site.publisher())
     stored = (site.root / places.model(pointer.digest, "zstd")).read_bytes()
     with running(tmp_path / "agent", limits=Limits(model_bytes=1000)) as agent:
@@ -392,6 +395,33 @@ def test_a_model_without_a_length_or_that_announces_too_much_is_not_begun(tmp_pa
         chunked = agent.put_model(pointer, stored, Transfer_Encoding="chunked")
         assert chunked.code in ("length-required", "bad-request")
     assert not (tmp_path / "agent/models").exists()
+
+
+def test_the_same_model_sent_by_many_at_once_is_taken_once(agent: Running, site: Site) -> None:
+    pointer = site.publish(site.publisher(), 5)
+    stored = (site.root / places.model(pointer.digest, "zstd")).read_bytes()
+    with ThreadPoolExecutor(12) as pool:
+        statuses = [got.status for got in pool.map(lambda _: agent.put_model(pointer, stored), range(12))]
+    assert sorted(statuses) == [200] * 11 + [201]
+
+
+def test_more_models_at_once_than_it_takes_are_put_off(tmp_path: Path, site: Site) -> None:
+    publisher = site.publisher()
+    one, two = site.publish(publisher, 5), site.publish(publisher, 6)
+    head = (
+        f"PUT /models/{one.digest} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Length: {one.model.size_bytes}\r\nUpm-Codec: zstd\r\nUpm-Raw-Bytes: {one.model.raw_bytes}\r\n"
+        f"Upm-File-Digest: {one.model.file_digest}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    stored = (site.root / places.model(two.digest, "zstd")).read_bytes()
+    with running(tmp_path / "agent", limits=Limits(uploads=1)) as agent:
+        with socket.create_connection(("127.0.0.1", agent.port), timeout=20) as sock:
+            sock.sendall(head.encode())
+            assert sock.recv(100).startswith(b"HTTP/1.1 100")
+            got = agent.put_model(two, stored)
+            assert (got.status, got.code, got.headers["retry-after"]) == (503, "busy", "1")
+        while agent.put_model(two, stored).status == 503:  # until the first is known to have left
+            pass
 
 
 def test_a_full_disk_is_answered_and_nothing_is_left_behind(
@@ -434,6 +464,19 @@ def test_readiness_says_when_what_is_served_is_stale(tmp_path: Path, site: Site)
         assert (got.status, got.json["status"], got.json["stale"]) == (200, "stale", 1)
         assert 'upm_agent_stale{trainer="main",tenant=""} 1\n' in agent.get("/metrics").body.decode()
         assert agent.request("POST", "/predict", {"windows": [WINDOW]}).status == 200
+
+
+def test_it_can_follow_another_agent(tmp_path: Path, site: Site) -> None:
+    with (
+        running(tmp_path / "above", name="above") as above,
+        running(tmp_path / "below", name="below", pull=above.url, trainer="main") as below,
+    ):
+        assert below.get("/readyz").status == 503
+        assert send(above, site.publisher(), site.trained).status == 200
+        below.fleet._agents["main", ""].refresh()
+        assert below.get("/status").json["serving"][0]["agent"] == "below"
+        for agent in (above, below):
+            assert agent.request("POST", "/predict", {"windows": [WINDOW]}).json["predictions"][0]["version"] == 1
 
 
 def test_it_can_fetch_its_models_itself(tmp_path: Path, site: Site) -> None:

@@ -527,6 +527,33 @@ def test_a_large_model_is_sent_in_pieces(serve: Serve, tmp_path: Path) -> None:
     assert peak < 4 << 20
 
 
+def test_the_log_of_an_agent_is_read_from_where_one_left_off(serve: Serve) -> None:
+    stub = serve(says(200, b'{"type": 1}\n{"type": 2}\n', Upm_Next="77"))
+    assert adapter(stub).feedback(7, 100, soon()) == (b'{"type": 1}\n{"type": 2}\n', 77)
+    assert stub.requests[0].path == "/feedback?after=7&limit=100"
+    assert adapter(serve(says(200, b"", Upm_Next="7"))).feedback(7, 100, soon()) == (b"", 7)
+
+
+@pytest.mark.parametrize(
+    ("behave", "failure"),
+    [
+        (says(200, b"{}\n"), Failure.GARBLED),
+        (says(200, b"{}\n", Upm_Next="-1"), Failure.GARBLED),
+        (says(200, b"{}\n", Upm_Next="soon"), Failure.GARBLED),
+        (says(200, b"{}\n", Upm_Next="9" * 40), Failure.GARBLED),
+        (says(200, b"{}\n{", Upm_Next="7"), Failure.GARBLED),
+        (sends(OK + b"Upm-Next: 7\r\n\r\n", for_ever=b"{}\n" * 20_000), Failure.GARBLED),
+        (says(404, b""), Failure.GARBLED),
+        (says(401, {}), Failure.REFUSED),
+        (says(429, {}), Failure.BUSY),
+    ],
+)
+def test_a_log_that_can_not_be_read_is_said(behave: Behave, failure: Failure, serve: Serve) -> None:
+    with pytest.raises(DeliveryError) as raised:
+        adapter(serve(behave)).feedback(0, 10, soon())
+    assert raised.value.failure is failure
+
+
 def test_a_deadline_that_has_passed_sends_nothing(serve: Serve, delivery: Delivery) -> None:
     stub, clock = serve(), ManualClock()
     deadline = Deadline.after(clock, 1.0)

@@ -29,7 +29,10 @@ from upm_cli.safehttp.urls import Url, parse
 
 NEEDS_MODEL: Final = "need-model"
 MAX_ANSWER_BYTES: Final = 4 << 20  # what it serves to each of many tenants
+MAX_FEEDBACK_BYTES: Final = 16 << 20
 MAX_RETRY_AFTER_S: Final = 86_400.0
+
+_POSITION: Final = 1 << 62
 
 #: Statuses of an agent that can't now, but may be able to later.
 _BUSY: Final = (408, 425, 429, 500, 502, 503, 504)
@@ -93,6 +96,23 @@ class HttpAdapter:
         """Return what the agent says it serves; None: nothing to this tenant. Raises DeliveryError."""
         with _as_delivery_errors():
             return self._report(self._site(deadline), trainer, tenant, deadline)
+
+    def feedback(self, after: int, limit: int, deadline: Deadline) -> tuple[bytes, int]:
+        """Return at most `limit` whole lines of the agent's prediction log from the position `after` on, and the
+        position behind them; no lines when there is nothing new. Raises DeliveryError.
+        """
+        with _as_delivery_errors():
+            path = f"/feedback?after={after}&limit={limit}"
+            site, headers = self._site(deadline), self._headers()
+            reply = site.request("GET", path, deadline.left_s, headers=headers, body_bytes=MAX_FEEDBACK_BYTES)
+            if reply.status != 200:
+                raise self._failure(reply)
+            position = reply.headers.get("Upm-Next", "")
+            if not (position.isascii() and position.isdigit() and int(position[:20]) <= _POSITION):
+                raise DeliveryError(Failure.GARBLED, "the agent's log has no position to go on from (Upm-Next)")
+            if reply.body and not reply.body.endswith(b"\n"):
+                raise DeliveryError(Failure.GARBLED, "the agent's log ends in the middle of a line")
+            return reply.body, int(position)
 
     def _site(self, deadline: Deadline) -> Site:
         url = check_url(self._url, self._allow_hosts)

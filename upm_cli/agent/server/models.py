@@ -6,6 +6,7 @@ import re
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -32,6 +33,7 @@ class Models:
     def __init__(self, fleet: Fleet, options: ServeOptions, meter: Meter) -> None:
         self._fleet, self._options, self._meter = fleet, options, meter
         self._uploads = asyncio.Semaphore(options.limits.uploads)
+        self._coming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by file digest
 
     async def put(self, request: Request) -> Response:
         """Take in a model, unless it is there."""
@@ -39,25 +41,28 @@ class Models:
         if self._fleet.pulls:
             raise ProblemError("pulls")
         announced = self._announced(request)
-        path = announced.path(self._options.folder)
         answer = {"digest": announced.digest, "codec": announced.codec, "size_bytes": announced.size_bytes}
-        if await anyio.to_thread.run_sync(digest_of, path) == announced.file_digest:
-            return JsonReply(answer)
-        if self._uploads.locked():
-            raise ProblemError("busy", "other models are coming in", headers={"Retry-After": "1"})
-        async with self._uploads:
-            await self._receive(request, Incoming(announced, self._options.folder))
+        coming = self._coming.setdefault(announced.file_digest, asyncio.Lock())
+        async with within(self._seconds(announced)), coming:  # adapters of several tenants send the same at once
+            if await anyio.to_thread.run_sync(digest_of, announced.path(self._options.folder)) == announced.file_digest:
+                return JsonReply(answer)
+            if self._uploads.locked():
+                raise ProblemError("busy", "other models are coming in", headers={"Retry-After": "1"})
+            async with self._uploads:
+                await self._receive(request, Incoming(announced, self._options.folder))
         self._meter.models += 1
         self._meter.model_bytes += announced.size_bytes
         return JsonReply(answer, 201)
 
-    async def _receive(self, request: Request, incoming: Incoming) -> None:
+    def _seconds(self, announced: Announced) -> float:
         limits = self._options.limits
-        seconds = limits.model_s + incoming.announced.size_bytes / limits.slowest_bytes
+        return limits.model_s + announced.size_bytes / limits.slowest_bytes
+
+    async def _receive(self, request: Request, incoming: Incoming) -> None:
         try:
             await anyio.to_thread.run_sync(incoming.begin)
             waiting = bytearray()
-            async with within(seconds), aclosing(request.stream()) as stream:
+            async with aclosing(request.stream()) as stream:
                 async for piece in stream:
                     waiting += piece
                     if len(waiting) >= _PIECE:

@@ -25,7 +25,7 @@ class Limits:
     keep_alive_s: int = 15
     predict_s: float = 10.0
     connections: int = 256
-    uploads: int = 2
+    uploads: int = 4
     windows: int = 1000
     requests_per_s: float = 5000.0  # of one client; twice as many at once; 0: no limit
 
