@@ -57,6 +57,6 @@ def _private(seed: bytes):  # type: ignore[no-untyped-def]  # its type would imp
 def _missing() -> UsageError:
     return UsageError(
         "signatures need the package cryptography, which is not installed",
-        hint="pip install cryptography",
+        hint="pip install 'upm[sign]'",
         code="UPM-E110",
     )

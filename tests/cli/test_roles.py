@@ -38,6 +38,8 @@ MATRIX: list[tuple[tuple[str, ...], set[str]]] = [
     (("gate", "override", "evidence", "main", "--reason", "x"), ADMIN),
     (("snapshot", "release", "main", "3", "--reason", "x"), ADMIN),
     (("quarantine", "release", "main@3", "--reason", "x"), ADMIN),
+    (("keys", "init"), ADMIN),
+    (("keys", "list"), ANYBODY),
     (("pause", "main"), OPERATOR),
     (("resume", "main"), OPERATOR),
     (("rollout", "status", "main"), ANYBODY),

@@ -660,3 +660,22 @@ def test_the_plan_is_made_again_only_when_something_could_have_changed(
     world.clock.advance(31)
     syncer.step(0)
     assert made == [1, 1]
+
+
+def test_a_shadow_gets_each_snapshot_as_soon_as_it_is_made_and_leaves_one_that_is_barred(world: World) -> None:
+    world.learn(2)
+    world.add_agents(1)
+    world.add(replace(agent_row("shadow"), metadata={"is_shadow": True}))
+    world.serve(1)
+    syncer = world.settle()
+    assert (world.row("edge-0000").acked_version, world.row("shadow").acked_version) == (1, 2)
+    assert world.row("shadow").mode is Mode.SHADOW
+    world.learn()
+    world.settle(syncer)
+    assert (world.row("edge-0000").acked_version, world.row("shadow").acked_version) == (1, 3)
+    bar(world, 3)
+    world.settle(syncer)
+    assert world.row("shadow").acked_version == 2
+    served = [each for each, _ in world.network.agent("shadow").served]
+    assert [(each.version, each.ring) for each in served] == [(2, "shadow"), (3, "shadow"), (2, "shadow")]
+    assert [each.place for each in served] == sorted(each.place for each in served)

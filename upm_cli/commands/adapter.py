@@ -54,10 +54,15 @@ def add(
     ca_file: Annotated[
         Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificates to believe instead of the system's.")
     ] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Hand over each new snapshot at once: nobody acts on its answers."),
+    ] = False,
 ) -> None:
     """Add a place, or further tenants to one. The same again changes nothing; nothing is sent yet.
 
-    A directory serves any number of agents that can read it. It must not be writable by just anybody.
+    A directory serves any number of agents that can read it. It must not be writable by just anybody. With --shadow
+    it gets the newest snapshot that nothing is known against, as soon as it is made, whatever tenants get.
 
     Example: upm adapter add edge --kind directory --path /srv/models --tenant acme
 
@@ -81,6 +86,7 @@ def add(
         url=url,
         token_file=token_file,
         ca_file=ca_file,
+        is_shadow=shadow,
     )
     done = adapters.add(
         ctx.store,

@@ -113,6 +113,11 @@ def _route(done: "RolledBack") -> str:
 def _answer(ctx: Context, done: "RolledBack", elapsed_ms: float, agents: dict[str, Any] | None = None) -> None:
     for error in done.skipped:
         ctx.say.warn(f"skipped a better version: {error.message}")
+    if done.agents_refuse is not None:
+        stay = "agents that ask for signatures stay where they are"
+        name = f"{done.trainer}@{done.to_version}"
+        sign = f"upm snapshot sign {done.trainer} {done.to_version}"
+        ctx.say.warn(f"{name} is {done.agents_refuse.words()}; {stay} until it is signed: {sign}")
     payload: dict[str, Any] = {
         "trainer": done.trainer,
         "from_version": done.from_version,
@@ -126,6 +131,7 @@ def _answer(ctx: Context, done: "RolledBack", elapsed_ms: float, agents: dict[st
         "learner": done.learner,
         "skipped": [error.message for error in done.skipped],
         "adapters": agents,
+        "agents_refuse": None if done.agents_refuse is None else done.agents_refuse.words(),
         "changed": not done.is_done and not ctx.change.dry_run,
         "dry_run": ctx.change.dry_run,
     }

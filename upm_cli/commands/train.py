@@ -30,6 +30,10 @@ def train(
         typer.Option(metavar="PATH", help="File, folder or glob of windows, or - for standard input. May be repeated."),
     ] = None,
     format: Annotated[str, typer.Option(metavar="FMT", help="auto, jsonl, csv or parquet.")] = "auto",
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Prediction logs of agents, learned from and judged. May be repeated."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop at the end of the input (the default).")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more until stopped.")] = False,
     snapshot_every: Annotated[
@@ -71,6 +75,7 @@ def train(
         trainer=name,
         stream=known.stream,
         sources=sources,
+        outcomes=trainers.outcomes_of(settings, known, outcomes or [], ctx.project),
         format=format,
         follow=follow,
         delivers=delivers,

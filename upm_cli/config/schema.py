@@ -132,6 +132,30 @@ class IngestSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSettings:
+    """How predictions of agents and what came of them are brought together."""
+
+    horizon_ms: int = setting(
+        7 * DAY_MS,
+        "How long a prediction and its outcome wait for each other, by the times in them; what comes later is late.",
+        at_least=1,
+        at_most=365 * DAY_MS,
+    )
+    max_waiting: int = setting(
+        100_000,
+        "Predictions, and outcomes, that wait at most; the one that waits longest gives way.",
+        at_least=1,
+        at_most=10_000_000,
+    )
+    max_known: int = setting(
+        1_000_000,
+        "Answered predictions that are remembered to tell repeats; older outcomes are late.",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManagerSettings:
     """How snapshots are kept."""
 
@@ -229,6 +253,9 @@ class RolloutSettings:
     )
     automatic: bool = setting(True, "Whether stages follow by themselves; false: each wants `upm rollout promote`.")
     min_tenants: int = setting(1, "Tenants in a canary at least.", at_least=1, at_most=1_000_000)
+    holdout_percent: int = setting(
+        0, "Share of tenants that stay on the anchor (upm anchor) whatever rollouts do.", at_least=0, at_most=5
+    )
     watch_ms: int = setting(
         DAY_MS, "How long a version that reached everybody is still watched.", at_least=0, at_most=365 * DAY_MS
     )
@@ -302,6 +329,9 @@ class TrainerSettings:
     mode: str = setting("shadow", "Who sees its snapshots.", choices=("shadow", "canary", "active"))
     tenant_id: str | None = setting(None, "The tenant whose windows it learns.", nullable="the windows of all tenants")
     sources: tuple[str, ...] = setting((), "Files, folders or globs it learns from; relative to the project.")
+    outcomes: tuple[str, ...] = setting(
+        (), "The same for what agents tell: predictions that were served, and what came of them."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +365,40 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One address that is told what happens."""
+
+    name: str = setting("ops", "Its name: a-z, 0-9, '.', '_' and '-'.")
+    url: str = setting("", "Where messages go: https, or http to this machine.")
+    format: str = setting("cloudevents", "What is sent.", choices=("cloudevents", "slack"))
+    topics: tuple[str, ...] = setting(
+        ("quarantine", "rollback", "rollout_aborted", "worker_fatal"),
+        "What it is told of; also: rollout_paused, rollout_promoted, activated, feature_drift.",
+    )
+    secret_file: str | None = setting(
+        None, "File (0600) with the secret that messages are signed with.", nullable="messages are not signed"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told of what without asking."""
+
+    webhooks: tuple[WebhookSettings, ...] = setting((), "Addresses that are told.")
+    timeout_ms: int = setting(10_000, "How long one message may take.", at_least=1, at_most=600_000)
+    retry_backoff_ms: int = setting(
+        1000, "Longest pause before a message is sent again; doubled each time.", at_least=0, at_most=DAY_MS
+    )
+    max_backoff_ms: int = setting(300_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
+    give_up_ms: int = setting(
+        DAY_MS, "Age at which an event is no news any more and is passed over.", at_least=1000, at_most=30 * DAY_MS
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "Hosts and networks (10.1.0.0/16) inside a private network that may be told; loopback always may."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """Measurements that the workers keep."""
 
@@ -350,6 +414,7 @@ class Settings:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     replay_buffer: ReplayBufferSettings = field(default_factory=ReplayBufferSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     snapshot_manager: SnapshotManagerSettings = field(default_factory=SnapshotManagerSettings)
     drift_monitor: DriftMonitorSettings = field(default_factory=DriftMonitorSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
@@ -357,6 +422,7 @@ class Settings:
     adapter_sync: AdapterSyncSettings = field(default_factory=AdapterSyncSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def value(self, path: str) -> Any:

@@ -39,6 +39,7 @@ def protected_versions(
     history: Sequence[Activation],
     pins: Mapping[Ring, Pin],
     handed_out: Mapping[int, str] | None = None,
+    anchor: int | None = None,
 ) -> dict[int, str]:
     """Return the versions that must never be deleted and the first reason for each.
 
@@ -46,6 +47,7 @@ def protected_versions(
     """
     reasons: list[tuple[int | None, str]] = [(s.version, "pinned") for s in snapshots if s.pinned]
     reasons += [(pin.version, f"{ring} is pinned to it") for ring, pin in pins.items()]
+    reasons.append((anchor, "anchor of the hold-out"))
     for ring, current in live.items():
         reasons.append((current.version, f"active in {ring}"))
         reasons.append((current.previous_version, f"active in {ring} before"))

@@ -35,6 +35,7 @@ class Wanted:
     url: str | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
+    is_shadow: bool = False  # the newest snapshot goes there, whatever tenants get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,11 @@ def _rows(
 ) -> tuple[list[Adapter], tuple[str, ...]]:
     check_name(wanted.key, "adapter")
     secrets = {"token_file": wanted.token_file, "ca_file": wanted.ca_file}
-    metadata = {name: str(check_secret(path, name)) for name, path in secrets.items() if path is not None}
+    metadata: dict[str, Any] = {
+        name: str(check_secret(path, name)) for name, path in secrets.items() if path is not None
+    }
+    if wanted.is_shadow:
+        metadata["is_shadow"] = True
     kind, location, warnings = _place(home, settings, wanted, dry_run=dry_run)
     rows = [
         Adapter(
@@ -143,10 +148,11 @@ def _refuse_other(key: str, mine: Mapping[str, Adapter], rows: Sequence[Adapter]
                     hint=f"choose another key, or first: upm adapter remove {key}",
                     code="UPM-E121",
                 )
-        secrets = [{name: row.metadata.get(name) for name in ("token_file", "ca_file")} for row in (known, rows[0])]
-        if secrets[0] != secrets[1]:
+        kept = ("token_file", "ca_file", "is_shadow")
+        before_after = [{name: row.metadata.get(name) for name in kept} for row in (known, rows[0])]
+        if before_after[0] != before_after[1]:
             raise UsageError(
-                f"adapter {key} is there already, with another token file or CA file",
+                f"adapter {key} is there already, with another token file or CA file, or with or without --shadow",
                 hint=f"to change them: upm adapter remove {key}, then add it again",
                 code="UPM-E121",
             )
@@ -289,6 +295,7 @@ def details(row: Adapter) -> dict[str, Any]:
     expires_at_ms = None if sent is None else sent.expires_at_ms
     return {
         **as_json(row),
+        "shadow": memo.is_shadow,
         "token_file": memo.token_file,
         "ca_file": memo.ca_file,
         "desired_digest": row.digest,

@@ -1,15 +1,39 @@
 """What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
+from upm_cli.core.records import (
+    DriftStatus,
+    DriftWindow,
+    Feedback,
+    Mode,
+    Ring,
+    RolloutRow,
+    Segment,
+    Snapshot,
+    Stream,
+    Trainer,
+)
 from upm_cli.ids import iso
 from upm_cli.ops import adapters
+from upm_cli.ops.influence import influence_of
 from upm_cli.ops.trainers import train_lease
-from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
+from upm_cli.store import (
+    activations,
+    drift,
+    dwells,
+    feedback,
+    lease,
+    rollouts,
+    runfiles,
+    segments,
+    snapshots,
+    streams,
+    trainers,
+)
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -19,6 +43,12 @@ if TYPE_CHECKING:
 _ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
 #: A symbol for each state, so that colour is never needed.
 SYMBOLS: Final = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
+
+
+_FEEDBACK: Final = (
+    *("read", "predictions", "outcomes", "duplicate", "dead_letter", "elsewhere"),
+    *("compared", "waiting", "late", "open", "forgotten", "windows", "labelled", "parked", "unused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +65,7 @@ class _Facts:
     quarantined: list[int]
     rollout: RolloutRow | None  # the newest one
     shadow_s: float | None  # accumulated time of the lineage in shadow
+    feedback: Feedback
 
 
 def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
@@ -54,10 +85,15 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
     }
 
 
+def feedback_counts(row: Feedback) -> dict[str, int]:
+    """Return where every line is that was read of agents; see docs/howto/feedback.md for how they add up."""
+    return {name: getattr(row, name) for name in _FEEDBACK}
+
+
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
     """Return the details of every trainer, worst first."""
     with store.read() as reader:
-        known = {trainer.name: trainer for trainer in (*_configured(settings), *trainers.list_all(reader))}
+        known = {trainer.name: trainer for trainer in (*configured(settings), *trainers.list_all(reader))}
         facts = [_facts(reader, trainer) for trainer in known.values()]
     shown = [_details(store, settings, fact) for fact in facts]
     return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
@@ -66,8 +102,8 @@ def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
     """Return everything `upm trainer show` prints. Raises NotFoundError for an unknown name."""
     with store.read() as reader:
-        configured = {trainer.name: trainer for trainer in _configured(settings)}
-        facts = _facts(reader, trainers.find(reader, name) or configured.get(name) or trainers.get(reader, name))
+        defaults = {trainer.name: trainer for trainer in configured(settings)}
+        facts = _facts(reader, trainers.find(reader, name) or defaults.get(name) or trainers.get(reader, name))
     return _details(store, settings, facts)
 
 
@@ -130,7 +166,7 @@ def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
         return snapshots.list_for(reader, name)
 
 
-def _configured(settings: "Settings") -> Iterator[Trainer]:
+def configured(settings: "Settings") -> Iterator[Trainer]:
     """Yield the trainers of the configuration as they are before their first run."""
     for default in settings.supervisor.default_trainers:
         yield Trainer(name=default.name, stream=default.name, mode=Mode(default.mode), tenant_id=default.tenant_id)
@@ -151,6 +187,7 @@ def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
         quarantined=[snapshot.version for snapshot in known if snapshot.quarantined],
         rollout=rollouts.newest(reader, trainer.name),
         shadow_s=None if (dwell := dwells.find(reader, trainer.name)) is None else dwell.shadow_s,
+        feedback=feedback.get(reader, trainer.name),
     )
 
 
@@ -168,6 +205,8 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "windows": window_counts(trainer, facts.stream),
         "late_arrivals": facts.stream.late_arrivals,
         "gaps": facts.stream.gaps,
+        "feedback": feedback_counts(facts.feedback),
+        "influence": influence_of(trainer),
         "weights_sha256": trainer.weights_sha256,
         "log_position": trainer.log_position,
         "active": {str(ring): version for ring, version in facts.live.items()},
@@ -235,14 +274,35 @@ def _status(trainer: Trainer, *, is_training: bool) -> str:
 
 
 def _state(facts: _Facts, *, is_training: bool) -> str:
-    breached = any(window.status is DriftStatus.QUARANTINED for window in facts.windows)
-    serving_bad = set(facts.live.values()) & set(facts.quarantined)
-    newest_is_bad = bool(facts.versions) and facts.versions[-1] in facts.quarantined
-    if serving_bad or (breached and newest_is_bad):
+    return state_of(
+        facts.trainer,
+        live=facts.live.values(),
+        barred=facts.quarantined,
+        newest=facts.versions[-1] if facts.versions else None,
+        is_breached=any(window.status is DriftStatus.QUARANTINED for window in facts.windows),
+        is_training=is_training,
+    )
+
+
+def state_of(
+    trainer: Trainer,
+    *,
+    live: Iterable[int],
+    barred: Collection[int],
+    newest: int | None,
+    is_breached: bool,
+    is_training: bool,
+) -> str:
+    """Return the worst that holds of a trainer: quarantined, errored, paused, training or idle.
+
+    `live` are the versions that its rings serve, `barred` those that are quarantined, `newest` is the newest one that
+    is kept; `is_breached` says that a drift window of it is quarantined.
+    """
+    if any(version in barred for version in live) or (is_breached and newest in barred):
         return "quarantined"
-    if facts.trainer.desired == "pause":
+    if trainer.desired == "pause":
         return "paused"
-    if facts.trainer.status == "errored":
+    if trainer.status == "errored":
         return "errored"
     return "training" if is_training else "idle"
 
@@ -294,8 +354,7 @@ def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
     if rollout is not None and rollout["phase"] in ("paused", "degraded"):
         said = f"rollout {rollout['phase']} ({rollout['cause']}): {rollout['reason'] or 'no reason given'}"
         problems.append({"trainer": name, "problem": said, "next": f"upm rollout status {name}"})
-    if details["windows"]["dead_letter"]:
-        count = details["windows"]["dead_letter"]
+    if count := details["windows"]["dead_letter"] + details["feedback"]["dead_letter"]:
         problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
     return problems
 

@@ -12,11 +12,13 @@ from upm_cli.clock import Clock
 from upm_cli.core.delivery.claims import Key, key_of
 from upm_cli.core.delivery.desired import Model, Planned, Target, Terms, plan
 from upm_cli.core.delivery.envelope import signature_from
+from upm_cli.core.delivery.memo import Memo
 from upm_cli.core.delivery.pointer import ModelFile, Pointer
-from upm_cli.core.records import Activation, Adapter, Ring, Snapshot
+from upm_cli.core.records import Activation, Adapter, Ring, Snapshot, SnapshotStatus
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import NotFoundError
-from upm_cli.ops.sync_signing import Signer, Signing
+from upm_cli.ops.keys import Signer
+from upm_cli.ops.sync_signing import Signing
 from upm_cli.ops.tenants import Router
 from upm_cli.store import adapters, cursors, outbox, snapshots, trainers
 
@@ -30,6 +32,8 @@ CURSOR: Final = "adapter-sync"
 EVENTS: Final = frozenset(
     {"ai.upm.snapshot.activated", "ai.upm.rollback", "ai.upm.rollout.changed", "ai.upm.drift.quarantine"}
 )
+NEWEST_EVENT: Final = "ai.upm.snapshot.created"  # and this, where there are shadow adapters
+NEWEST: Final = "newest"  # instead of a decision: nobody decided, and nobody acts on what shadows answer
 _PAGE: Final = 1000
 
 
@@ -50,7 +54,7 @@ class Fleet:
         """Read everything."""
         rows = {key_of(row): row for row in adapters.list_all(reader)}
         views = {name: _View.read(reader, settings, name, signing) for name in {r.trainer for r in rows.values()}}
-        targets = {key: views[row.trainer].target(row.tenant_id) for key, row in rows.items()}
+        targets = {key: views[row.trainer].target_of(row) for key, row in rows.items()}
         models = {(view.name, row.version): home / row.path for view in views.values() for row in view.known()}
         meta = reader.meta
         return cls(
@@ -75,6 +79,7 @@ class _View:
     must_sign: bool
     signing: Signing
     snapshots: dict[int, Snapshot | None] = field(default_factory=dict)
+    newest: Target | None = None  # of shadow adapters, once one has asked
 
     @classmethod
     def read(cls, reader: "Reader", settings: "Settings", name: str, signing: Signing) -> "_View":
@@ -86,6 +91,21 @@ class _View:
 
     def known(self) -> list[Snapshot]:
         return [row for row in self.snapshots.values() if row is not None]
+
+    def target_of(self, row: Adapter) -> Target:
+        """Return what an adapter gets: what its tenant does, or the newest snapshot where it is a shadow."""
+        return self._newest_snapshot() if Memo.of(row).is_shadow else self.target(row.tenant_id)
+
+    def _newest_snapshot(self) -> Target:
+        """Return the newest snapshot that nothing is known against."""
+        if self.newest is None:
+            rows = snapshots.list_for(self.reader, self.name)
+            fit = [row for row in rows if not row.quarantined and row.status is not SnapshotStatus.ROLLED_BACK]
+            self.newest = Target(epoch=self.epoch)
+            if fit:
+                row = self.snapshots[fit[-1].version] = fit[-1]
+                self.newest = replace(self.newest, model=_model(row), decision_id=NEWEST, refused=self._refused(row))
+        return self.newest
 
     def target(self, tenant: str) -> Target:
         if self.router is None:
@@ -206,6 +226,7 @@ class Trigger:
     ledger: int = -1
     position: int = -1
     due_ms: int = 0  # when something is due by time alone
+    events: frozenset[str] = EVENTS | {NEWEST_EVENT}
 
     def pulled(self, store: "Store", now_ms: int) -> bool:
         """Say whether to plan; one stat unless the state has changed, and then one look at its head and new events.
@@ -227,9 +248,11 @@ class Trigger:
     def reset(self, fleet: Fleet, due_ms: int) -> None:
         """The plan of `fleet` was made; the next one is due at `due_ms` at the latest."""
         self.token, self.ledger, self.position, self.due_ms = None, fleet.ledger, fleet.position, due_ms
+        has_shadows = any(Memo.of(row).is_shadow for row in fleet.rows.values())
+        self.events = EVENTS | {NEWEST_EVENT} if has_shadows else EVENTS
 
     def _has_event(self, reader: "Reader") -> bool:
         position = max(self.position, cursors.get(reader, CURSOR))
         if reader.meta.outbox_position - position > _PAGE:
             return True
-        return any(event.type in EVENTS for event in outbox.after(reader, position, _PAGE))
+        return any(event.type in self.events for event in outbox.after(reader, position, _PAGE))

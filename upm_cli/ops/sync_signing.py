@@ -1,23 +1,11 @@
 """Who signs pointers: the one place where adapter sync meets the keys of the project."""
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from upm_cli.core.delivery.envelope import Envelope, Signature
 from upm_cli.errors import UpmError
-
-
-class Signer(Protocol):
-    """A key that is used."""
-
-    @property
-    def keyid(self) -> str: ...
-
-    def sign(self, envelope: Envelope) -> Signature:
-        """Return the signature of `envelope` by this key."""
-        ...
+from upm_cli.ops import keys
+from upm_cli.ops.keys import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +26,6 @@ def signing(home: Path) -> Signing:
     A key that can't be used stops nothing by itself: agents that want signatures refuse what has none.
     """
     try:
-        keys = importlib.import_module("upm_cli.ops.keys")
-    except ModuleNotFoundError:
-        return Signing()
-    try:
-        found: Signer | None = keys.signer(home)
+        return Signing(keys.signer(home))
     except UpmError as exc:
         return Signing(problem=exc.message)
-    return Signing(found)

@@ -46,8 +46,10 @@ def _run(worker: Worker, options: argparse.Namespace) -> int:
         return adapter_sync.run(worker, Upstream() if options.drain else None)
     if options.worker == "ingest":
         from upm_cli.workers import ingest
+        from upm_cli.workers.feedback import Told
 
-        return ingest.run(worker, options.name, options.source, options.format, follow=options.follow)
+        told = Told(trainer=options.trainer, specs=options.outcomes) if options.outcomes else None
+        return ingest.run(worker, options.name, options.source, options.format, follow=options.follow, told=told)
     if options.worker == "trainer":
         from upm_cli.workers import trainer
 
@@ -67,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         worker.add_argument("--config", type=Path)
         worker.add_argument("--set", dest="overrides", action="append", default=[])
         if kind == "ingest":
-            worker.add_argument("--source", action="append", required=True)
+            worker.add_argument("--source", action="append", default=[])
+            worker.add_argument("--outcomes", action="append", default=[], help="what agents told the trainer")
+            worker.add_argument("--trainer", default="")
             worker.add_argument("--format", default="auto")
             worker.add_argument("--follow", action="store_true")
         if kind == ADAPTER_SYNC:

@@ -34,6 +34,7 @@ class Memo:
 
     token_file: str | None = None
     ca_file: str | None = None
+    is_shadow: bool = False  # it gets the newest snapshot, whatever tenants get
     agent: str | None = None  # the name that the other side gives itself
     agents: Agents | None = None
     note: str = ""  # why nothing is sent, or nothing new
@@ -51,6 +52,7 @@ class Memo:
         return cls(
             token_file=plain.get("token_file"),
             ca_file=plain.get("ca_file"),
+            is_shadow=bool(plain.get("is_shadow")),
             agent=plain.get("agent"),
             agents=None if agents is None else Agents(**agents),
             note=plain.get("note", ""),

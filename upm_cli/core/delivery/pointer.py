@@ -111,9 +111,10 @@ def decode(payload: bytes) -> Pointer:
         raise damaged(f"the pointer has other fields than it should: {sorted(_FIELDS ^ plain.keys())[:5]}")
     try:
         made = _read(plain)
-    except (KeyError, TypeError, ValueError, UsageError) as exc:
+        again = made.encode()  # which fails for what can't be written: an instant before the year 1, half a character
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as exc:
         raise damaged(f"the pointer can't be read: {exc}") from exc
-    if made.encode() != payload:
+    if again != payload:
         raise damaged("the pointer is not in canonical form")
     return made
 

@@ -26,12 +26,18 @@ class Took(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The highest pointer that an agent has taken. `keyid` None: it was not signed, or nobody looked."""
+    """The highest pointer that an agent has taken. `keyid` None: it was not signed, or nobody looked.
+
+    `stepped_from` is how high it had been when it was sent down, and `stepped_at_ms` when that was issued: what was
+    issued before is old, though it lies above `place`.
+    """
 
     place: Place
     digest: str
     issued_at_ms: int
     keyid: str | None = None
+    stepped_from: Place | None = None
+    stepped_at_ms: int = 0
 
 
 def decide(pointer: Pointer, seen: Seen | None, trust: Trust | None, now_ms: int) -> Took:
@@ -44,13 +50,36 @@ def decide(pointer: Pointer, seen: Seen | None, trust: Trust | None, now_ms: int
         return Took.SAME
     if pointer.expires_at_ms is not None and now_ms >= pointer.expires_at_ms:
         return Took.EXPIRED
-    if seen is None or pointer.place > seen.place:
+    if seen is None or (pointer.place > seen.place and not _is_passed(pointer, seen)):
         return Took.NEWER
     if trust is not None and seen.keyid is not None and not trust.believes(seen.keyid):
         return Took.RESET
     if _lowers(pointer, seen):
         return Took.LOWERED
     return Took.FORKED if pointer.place == seen.place else Took.OLDER
+
+
+def after(pointer: Pointer, seen: Seen | None, took: Took, keyid: str | None) -> Seen:
+    """Return what is remembered once `pointer`, signed by the key `keyid`, was taken as `took` says."""
+    high, at_ms = (None, 0) if seen is None or took is Took.RESET else (seen.stepped_from, seen.stepped_at_ms)
+    if seen is not None and took is Took.LOWERED:
+        high, at_ms = max(seen.place, high or seen.place), pointer.issued_at_ms
+    if high is not None and pointer.place > high:
+        high, at_ms = None, 0
+    return Seen(
+        place=pointer.place,
+        digest=pointer.digest,
+        issued_at_ms=pointer.issued_at_ms,
+        keyid=keyid,
+        stepped_from=high,
+        stepped_at_ms=at_ms,
+    )
+
+
+def _is_passed(pointer: Pointer, seen: Seen) -> bool:
+    """Say whether `pointer` is of the time before the agent was sent down, and so is sent again by somebody."""
+    was_below = seen.stepped_from is not None and pointer.place <= seen.stepped_from
+    return was_below and pointer.issued_at_ms <= seen.stepped_at_ms
 
 
 def _lowers(pointer: Pointer, seen: Seen) -> bool:

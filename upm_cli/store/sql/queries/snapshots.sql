@@ -27,3 +27,11 @@ INSERT INTO snapshots (
 
 -- name: remove
 DELETE FROM snapshots WHERE trainer = $trainer AND version = $version;
+
+-- name: sign
+UPDATE snapshots SET signatures = fresh.signatures
+FROM (
+    SELECT unnest($trainers) AS trainer, unnest($versions) AS version, unnest($digests) AS digest,
+        unnest($signatures) AS signatures
+) AS fresh
+WHERE snapshots.trainer = fresh.trainer AND snapshots.version = fresh.version AND snapshots.digest = fresh.digest;
