@@ -9,7 +9,7 @@ Killed anywhere, the next one sends what is not confirmed, and only that: a poin
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +25,7 @@ from upm_cli.core.records import Adapter, AdapterStatus
 from upm_cli.ops.crew import Crew
 from upm_cli.ops.sync_look import Looker
 from upm_cli.ops.sync_plan import Fleet, Trigger, make_plan
-from upm_cli.ops.sync_record import Book, Look, Tried, measure_start
+from upm_cli.ops.sync_record import Book, Known, Look, Tried, measure_start
 from upm_cli.ops.sync_send import Kinds, Outcome, Sender, chunks
 from upm_cli.ops.sync_signing import signing
 from upm_cli.store import lease
@@ -80,7 +80,9 @@ class Syncer:
         self._retry, self._breaking, self._claiming = _policies(self._limits)
         self._trigger = Trigger()
         self._fleet: Fleet | None = None
-        self._rows: dict[Key, Adapter] = {}
+        self._rows: dict[Key, Adapter] = {}  # as they are now
+        self._stored: Mapping[Key, Adapter] = {}  # as they stand in the state of …
+        self._generation = -1
         self._breakers: dict[str, Breaker] = {}
         self._claimed: set[Key] = set()  # waiting for a thread, or under way
         self._waiting: deque[_Job] = deque()
@@ -151,6 +153,7 @@ class Syncer:
         if self._fleet is None:
             self._breakers = _seeded(fleet.rows.values())
         self._fleet, self._rows = fleet, dict(fleet.rows)
+        self._stored, self._generation = fleet.rows, fleet.generation
         renewals = [at for row in self._rows.values() if (at := renewal_ms(row)) is not None]
         self._trigger.reset(fleet, min([now_ms + PLAN_EVERY_MS, *(at for at in renewals if at > now_ms)]))
 
@@ -221,8 +224,8 @@ class Syncer:
         if job.is_look:
             return lambda: self._looker.look(job.rows)
         assert self._fleet is not None
-        models = self._fleet.models
-        return lambda: self._sender.send(job.rows, models)
+        fleet = self._fleet
+        return lambda: self._sender.send(job.rows, fleet)
 
     def _collect(self, wait_s: float) -> None:
         for number, results in self._crew.collect(wait_s):
@@ -242,7 +245,7 @@ class Syncer:
         if isinstance(entry, Look) and after is row:
             return
         self._rows[result.key] = after
-        self._book.entries.append(entry)
+        self._book.enter(entry, row, after)
         if Memo.of(after).seen is not None or (isinstance(entry, Look) and after.status is not row.status):
             self._trigger.due_ms = 0  # the plan has to deal with it
 
@@ -272,7 +275,9 @@ class Syncer:
                 self._take(Outcome(key=key_of(row), sent=place(row), took_ms=took_ms, error=error))
 
     def _record(self) -> None:
-        self._book.commit(self._store, self._claimed, self._recorder)
+        known = Known(self._generation, self._stored, self._rows)
+        known = self._book.commit(self._store, known, self._claimed, self._recorder)
+        self._rows, self._stored, self._generation = dict(known.after), known.after, known.generation
         self._recorded_s = self._clock.monotonic_s()
 
 

@@ -13,7 +13,7 @@ from upm_cli.core.delivery.claims import Key, key_of
 from upm_cli.core.delivery.desired import Model, Planned, Target, Terms, plan
 from upm_cli.core.delivery.envelope import signature_from
 from upm_cli.core.delivery.memo import Memo
-from upm_cli.core.delivery.pointer import ModelFile
+from upm_cli.core.delivery.pointer import ModelFile, Pointer
 from upm_cli.core.records import Activation, Adapter, Ring, Snapshot, SnapshotStatus
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import NotFoundError
@@ -44,7 +44,8 @@ class Fleet:
     rows: Mapping[Key, Adapter]
     targets: Mapping[Key, Target]
     models: Mapping[tuple[str, int], Path]  # (trainer, version) → stored file
-    generation: int
+    pointers: Mapping[Key, Pointer]  # those that this plan made
+    generation: int  # of the state that has these rows
     ledger: int  # entries, and …
     position: int  # … events of that state
 
@@ -60,6 +61,7 @@ class Fleet:
             rows=rows,
             targets=targets,
             models=models,
+            pointers={},
             generation=meta.generation,
             ledger=meta.ledger.count,
             position=meta.outbox_position,
@@ -172,15 +174,16 @@ def make_plan(store: "Store", clock: Clock, settings: "Settings", signing: Signi
     terms = terms_of(settings, clock, signing)
     with store.read() as reader:
         fleet = Fleet.read(reader, settings, store.home, signing)
-    changed = _changed(fleet, terms, signing.signer)
+    changed, pointers = _changed(fleet, terms, signing.signer)
     if not changed:
         return fleet
     with store.write(actor=ACTOR) as tx:
         if tx.meta.generation != fleet.generation:
             fleet = Fleet.read(tx, settings, store.home, signing)
-            changed = _changed(fleet, terms, signing.signer)
+            changed, pointers = _changed(fleet, terms, signing.signer)
         _write(tx, changed)
-    return replace(fleet, rows={**fleet.rows, **changed})
+        generation = tx.meta.generation + tx.changed
+    return replace(fleet, rows={**fleet.rows, **changed}, pointers=pointers, generation=generation)
 
 
 def terms_of(settings: "Settings", clock: Clock, signing: Signing) -> Terms:
@@ -192,9 +195,11 @@ def terms_of(settings: "Settings", clock: Clock, signing: Signing) -> Terms:
     )
 
 
-def _changed(fleet: Fleet, terms: Terms, signer: Signer | None) -> dict[Key, Adapter]:
+def _changed(fleet: Fleet, terms: Terms, signer: Signer | None) -> tuple[dict[Key, Adapter], dict[Key, Pointer]]:
+    """Return the rows that are to be otherwise, and the pointers that were made for them."""
     planned = {key: plan(row, fleet.targets[key], terms) for key, row in fleet.rows.items()}
-    return {key: _signed(each, signer) for key, each in planned.items() if each.row != fleet.rows[key]}
+    changed = {key: _signed(each, signer) for key, each in planned.items() if each.row != fleet.rows[key]}
+    return changed, {key: each.pointer for key, each in planned.items() if each.pointer is not None}
 
 
 def _signed(planned: Planned, signer: Signer | None) -> Adapter:

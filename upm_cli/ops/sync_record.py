@@ -4,7 +4,7 @@ The same function is applied to both. It changes nothing where a newer pointer w
 wins over a new plan.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -89,40 +89,67 @@ def _beyond(row: Adapter, found: Found) -> Adapter:
     return remember(row, seen=found.place)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The rows as they stand in the state of one generation, and as they are with what happened since."""
+
+    generation: int
+    before: Mapping[Key, Adapter]
+    after: Mapping[Key, Adapter]
+
+
 @dataclass(slots=True)
 class Book:
     """What happened since the last commit."""
 
     entries: list[Tried | Look] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.entries)
 
-    def commit(self, store: "Store", under_way: Iterable[Key], recorder: Recorder) -> None:
-        """Put it into the state in one commit, measure it, and begin anew. A row that is gone is passed over.
+    def enter(self, entry: Tried | Look, before: Adapter, after: Adapter) -> None:
+        """Note that `entry` took a row from `before` to `after`."""
+        self.entries.append(entry)
+        self.tallies += _tallies(entry, before, after)
 
-        Rows `under_way` are marked as being sent. Raises BusyError and StorageError; then nothing is lost.
+    def commit(self, store: "Store", known: Known, under_way: Collection[Key], recorder: Recorder) -> Known:
+        """Put it into the state in one commit, measure it, and begin anew; return the rows as they stand then.
+
+        Where somebody else changed the state since `known`, it is worked out anew from what stands there: a row that is
+        gone is passed over. Rows `under_way` are marked as being sent. Raises BusyError and StorageError; then nothing
+        is lost.
         """
-        tallies: list[Tally] = []
-        kinds: dict[Key, str] = {}
         with store.write(actor=ACTOR) as tx:
-            before = {key_of(row): row for row in adapters.list_all(tx)}
-            rows = dict(before)
-            for entry in self.entries:
-                row = rows.get(entry.key)
-                if row is None:
-                    continue
-                rows[entry.key], kinds[entry.key] = entry.apply(row), row.kind
-                if isinstance(entry, Tried):
-                    ok = entry.outcome.error is None
-                    tallies.append(counted(row, rows[entry.key], ok=ok, at_ms=entry.at_ms))
+            if tx.meta.generation == known.generation:
+                before, rows, tallies = known.before, dict(known.after), self.tallies
+            else:
+                before = {key_of(row): row for row in adapters.list_all(tx)}
+                rows, tallies = self._replayed(before)
             rows |= {key: started(rows[key]) for key in under_way if key in rows}
             adapters.put_many(tx, [row for key, row in rows.items() if row is not before[key]])
             sync_tallies.add(tx, tallies)
+            generation = tx.meta.generation + tx.changed
         for entry in self.entries:
-            if isinstance(entry, Tried) and entry.key in kinds:
+            if isinstance(entry, Tried) and entry.key in rows:
                 _measure(recorder, entry, rows[entry.key])
-        self.entries = []
+        self.entries, self.tallies = [], []
+        return Known(generation, rows, rows)
+
+    def _replayed(self, before: Mapping[Key, Adapter]) -> tuple[dict[Key, Adapter], list[Tally]]:
+        rows, tallies = dict(before), list[Tally]()
+        for entry in self.entries:
+            row = rows.get(entry.key)
+            if row is not None:
+                rows[entry.key] = entry.apply(row)
+                tallies += _tallies(entry, row, rows[entry.key])
+        return rows, tallies
+
+
+def _tallies(entry: Tried | Look, before: Adapter, after: Adapter) -> list[Tally]:
+    if isinstance(entry, Look):
+        return []
+    return [counted(before, after, ok=entry.outcome.error is None, at_ms=entry.at_ms)]
 
 
 def _measure(recorder: Recorder, tried: Tried, row: Adapter) -> None:

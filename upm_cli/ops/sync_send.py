@@ -1,8 +1,7 @@
 """Sending: what a thread does with claimed rows, and what each of them comes to. Touches no state."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from upm_cli.adapters.base import Ack, Adapter, Deadline, Delivery, DeliveryError, Failure
@@ -15,6 +14,7 @@ from upm_cli.core.delivery.claims import Key, key_of
 from upm_cli.core.delivery.machine import Found
 from upm_cli.core.delivery.pointer import Place
 from upm_cli.errors import StorageError, UpmError
+from upm_cli.ops.sync_plan import Fleet
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -54,14 +54,14 @@ class Sender:
     clock: Clock
     kinds: Kinds
 
-    def send(self, rows: Sequence[records.Adapter], models: Mapping[tuple[str, int], Path]) -> list[Outcome]:
+    def send(self, rows: Sequence[records.Adapter], fleet: Fleet) -> list[Outcome]:
         """Send the newest pointer of each row, together where their kind can; never raises."""
         begun_s, deadline = self.clock.monotonic_s(), self._deadline()
         done: list[tuple[Adapter | None, Ack | DeliveryError]] = []
         if len(rows) > 1:
-            done = self._together(rows, models, deadline)
+            done = self._together(rows, fleet, deadline)
         else:
-            done = [self._alone(rows[0], models, deadline)]
+            done = [self._alone(rows[0], fleet, deadline)]
         took_ms = (self.clock.monotonic_s() - begun_s) * 1000
         return [self._outcome(row, *each, took_ms) for row, each in zip(rows, done, strict=True)]
 
@@ -69,21 +69,21 @@ class Sender:
         return Deadline.after(self.clock, self.settings.adapter_sync.sync_timeout_ms / 1000)
 
     def _alone(
-        self, row: records.Adapter, models: Mapping[tuple[str, int], Path], deadline: Deadline
+        self, row: records.Adapter, fleet: Fleet, deadline: Deadline
     ) -> tuple[Adapter | None, Ack | DeliveryError]:
         adapter: Adapter | None = None
         try:
             adapter = self.kinds.open_adapter(row, self.settings, self.clock)
-            return adapter, adapter.deliver(delivery_of(row, models), deadline)
+            return adapter, adapter.deliver(delivery_of(row, fleet), deadline)
         except Exception as exc:  # whatever one adapter does, the others are served
             return adapter, as_failure(exc)
 
     def _together(
-        self, rows: Sequence[records.Adapter], models: Mapping[tuple[str, int], Path], deadline: Deadline
+        self, rows: Sequence[records.Adapter], fleet: Fleet, deadline: Deadline
     ) -> list[tuple[Adapter | None, Ack | DeliveryError]]:
         try:
             places = [self.kinds.open_adapter(row, self.settings, self.clock) for row in rows]
-            wanted = [(place, delivery_of(row, models)) for place, row in zip(places, rows, strict=True)]
+            wanted = [(place, delivery_of(row, fleet)) for place, row in zip(places, rows, strict=True)]
             directories = [(place, each) for place, each in wanted if isinstance(place, Directory)]
             return list(zip(places, deliver_together(directories, deadline), strict=True))
         except Exception as exc:
@@ -113,11 +113,13 @@ class Sender:
         return None if ack is None else Found(place=ack.place, version=ack.version, digest=ack.digest)
 
 
-def delivery_of(row: records.Adapter, models: Mapping[tuple[str, int], Path]) -> Delivery:
+def delivery_of(row: records.Adapter, fleet: Fleet) -> Delivery:
     """Return what is to be sent for `row`. Raises UpmError when its pointer or its model is not to be had."""
     raw = (row.pointer or "").encode()
-    wanted = pointer.decode(envelope.decode(raw, pointer.PAYLOAD_TYPE).payload)
-    path = models.get((wanted.trainer, wanted.version))
+    wanted = fleet.pointers.get(key_of(row))
+    if wanted is None or wanted.place != Place(row.epoch, row.serial):
+        wanted = pointer.decode(envelope.decode(raw, pointer.PAYLOAD_TYPE).payload)
+    path = fleet.models.get((wanted.trainer, wanted.version))
     if path is None:
         raise DeliveryError(Failure.DISK, f"the model of {wanted.trainer}@{wanted.version} is not there any more")
     return Delivery(pointer=wanted, envelope=raw, model=path)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from upm_cli.core.delivery.envelope import Signature
 from upm_cli.core.delivery.machine import acked, place
-from upm_cli.core.delivery.memo import Memo, Sent, remember
+from upm_cli.core.delivery.memo import Memo, Sent, remember, remembering
 from upm_cli.core.delivery.pointer import ModelFile, Place, Pointer
 from upm_cli.core.records import Adapter, AdapterStatus, Mode, Ring
 
@@ -168,8 +168,10 @@ def _planned(row: Adapter, target: Target, model: Model, at: Place, why: Why, te
         issued_at_ms=issued,
         expires_at_ms=expires,
     )
+    climbs = memo.climbs + (why is Why.BEHIND)
     row = replace(
-        remember(row, sent=sent, note="", lowers=lowers, seen=None, climbs=memo.climbs + (why is Why.BEHIND)),
+        row,
+        metadata=remembering(row, sent=sent, note="", lowers=lowers, seen=None, climbs=climbs),
         mode=MODE_OF_RING[target.ring],
         status=AdapterStatus.PENDING,
         version=model.version,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from upm_cli.core.delivery.failures import FINAL, Failure
-from upm_cli.core.delivery.memo import Memo, remember
+from upm_cli.core.delivery.memo import Memo, remember, remembering
 from upm_cli.core.delivery.pointer import Place
 from upm_cli.core.records import Adapter, AdapterStatus
 
@@ -90,9 +90,9 @@ def succeeded(row: Adapter, sent: Place, at_ms: int, agent: str = "") -> Adapter
     """The other side confirmed the pointer at `sent`."""
     if sent != place(row) or row.version is None:
         return row
-    row = remember(row, agent=agent or None, seen=None, climbs=0, ended=sent)
     return replace(
         row,
+        metadata=remembering(row, agent=agent or None, seen=None, climbs=0, ended=sent),
         status=AdapterStatus.SYNCED,
         acked_version=row.version,
         acked_digest=row.digest,
@@ -118,10 +118,9 @@ def failed(row: Adapter, sent: Place, policy: RetryPolicy, what: Failed) -> Adap
         pause = policy.probe_ms(what.draw, what.asked_ms)
     else:
         pause = policy.pause_ms(attempts, what.draw, what.asked_ms)
-    if gives_up:
-        row = remember(row, ended=sent)
     return replace(
         row,
+        metadata=remembering(row, ended=sent) if gives_up else row.metadata,
         status=AdapterStatus.ERRORED if gives_up else AdapterStatus.PENDING,
         attempts=attempts,
         failures=row.failures + 1,

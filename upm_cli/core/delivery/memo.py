@@ -65,21 +65,24 @@ class Memo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata; what is not known is left out."""
-        plain: dict[str, Any] = {}
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, Place):
-                plain[name] = [value.epoch, value.serial]
-            elif isinstance(value, Sent | Agents):
-                plain[name] = {key: _plain(getattr(value, key)) for key in value.__slots__}
-            elif value:
-                plain[name] = value
-        return plain
+        plain = {name: _plain(getattr(self, name)) for name in self.__slots__}
+        return {name: value for name, value in plain.items() if value}
+
+
+def remembering(row: Adapter, **changes: Any) -> dict[str, Any]:
+    """Return the metadata of `row` with changes to its memo."""
+    plain = dict(row.metadata)
+    for name, value in changes.items():
+        if found := _plain(value):
+            plain[name] = found
+        else:
+            plain.pop(name, None)
+    return plain
 
 
 def remember(row: Adapter, **changes: Any) -> Adapter:
     """Return `row` with changes to its memo."""
-    return replace(row, metadata=replace(Memo.of(row), **changes).to_json())
+    return replace(row, metadata=remembering(row, **changes))
 
 
 def _place(plain: Any) -> Place | None:
@@ -87,4 +90,8 @@ def _place(plain: Any) -> Place | None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Place):
+        return [value.epoch, value.serial]
+    if isinstance(value, Sent | Agents):
+        return {key: _plain(getattr(value, key)) for key in value.__slots__}
     return list(value) if isinstance(value, tuple) else value
