@@ -69,6 +69,9 @@ class IngestSession:
         self._gaps: I64Array = np.zeros((0, 2), np.int64)
         self._rows_since_end = False
         self._work = _Uncommitted()
+        self._known: dict[str, SourcePosition] | None = (
+            None  # as committed; nobody else moves them, as we hold the epoch
+        )
         self._saved: list[blobs.Blob] = []
 
     @classmethod
@@ -109,9 +112,10 @@ class IngestSession:
 
     def positions(self) -> list[SourcePosition]:
         """Return how far each source has been read, taken chunks included."""
-        with self._store.read() as reader:
-            known = {position.key: position for position in sources.list_for(reader, self.stream.name)}
-        return list((known | self._work.positions).values())
+        if self._known is None:
+            with self._store.read() as reader:
+                self._known = {position.key: position for position in sources.list_for(reader, self.stream.name)}
+        return list((self._known | self._work.positions).values())
 
     def known_names(self) -> U32Array:
         """Return the hashes of the feature names that the stream has told already, (n,) uint32."""
@@ -196,6 +200,8 @@ class IngestSession:
             streams.put(tx, changed)
         for name, measured, count in work.measured if self._recorder else ():
             self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
+        if self._known is not None:
+            self._known |= work.positions
         self.stream, self._work = changed, _Uncommitted()
         self._drop_old_states(state)
         return changed

@@ -114,6 +114,11 @@ class TrainingSession:
         return self.fold.tally.last_loss if self.fold else self.trainer.last_loss
 
     @property
+    def next_seq(self) -> int:
+        """The log row that is read next; those that wait for their batch have been read."""
+        return self.fold.next_seq if self.fold else self._voted_to
+
+    @property
     def lag(self) -> int:
         """Log rows not yet consumed, as far as is known."""
         return max(0, self._log_end - (self.fold.position if self.fold else self.trainer.log_position))
@@ -123,7 +128,7 @@ class TrainingSession:
         token = self._store.token()
         if token == self._token:
             return
-        start = self.fold.next_seq if self.fold else self._voted_to
+        start = self.next_seq
         with self._store.read() as reader:
             fresh = trainers.get(reader, self.trainer.name)
             self._ahead = segments.list_for(reader, "log", fresh.stream, from_seq=start)

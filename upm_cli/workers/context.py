@@ -21,7 +21,7 @@ from upm_cli.telemetry.points import Recorder
 from upm_cli.workers.lifeline import Stop
 
 STATUS_EVERY_S = 0.2
-PARENT = "UPM_PARENT_PID"  # set by the tree that started this worker
+PARENT = "UPM_PARENT_PID"  # set by the tree or supervisor that started this worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,7 @@ class Worker:
     stop: Stop
     recorder: Recorder
     jitter: random.Random = field(default_factory=random.Random)
+    tell_every_s: float = STATUS_EVERY_S
     _told_at_s: float = -1.0
     _rate_from: tuple[float, int] = (0.0, 0)
 
@@ -67,6 +68,13 @@ class Worker:
         store = Store(project.folder / ".upm", clock, lock_timeout_s=60.0, command=f"upm worker {name}")
         return cls(name, project, settings, store, clock, stop, Recorder(clock.now_ms()))
 
+    def named(self, name: str, *, tell_every_s: float = STATUS_EVERY_S) -> "Worker":
+        """Return a worker of that name that works in the same process, on the same store."""
+        recorder = Recorder(self.clock.now_ms())
+        return Worker(
+            name, self.project, self.settings, self.store, self.clock, self.stop, recorder, tell_every_s=tell_every_s
+        )
+
     def flush(self, *, force: bool = False) -> None:
         """Write the measurements if they are due, unless telemetry is switched off."""
         if self.settings.telemetry.enabled:
@@ -75,7 +83,7 @@ class Worker:
     def tell(self, state: str, done: int, *, force: bool = False, **facts: Any) -> None:
         """Replace the status file if it is a while old; `done` counts windows and gives the rate."""
         now_s = self.clock.monotonic_s()
-        if not force and now_s - self._told_at_s < STATUS_EVERY_S:
+        if not force and now_s - self._told_at_s < self.tell_every_s:
             return
         elapsed = now_s - self._told_at_s
         before = self._rate_from[1]
@@ -110,9 +118,7 @@ def fail(error: BaseException, name: str, home: Path, clock: Clock) -> int:
         except UpmError:
             told = {}
         if not told or PARENT not in os.environ:
-            _say(f"error[{error.code}]: {name}: {error.message}")
-            if error.hint:
-                _say(f"hint: {error.hint}")
+            complain(name, error)
         return for_error(error)
     where = home / "crash" / f"{name}-{os.getpid()}.txt"
     text = "".join(traceback.format_exception(error))
@@ -123,6 +129,13 @@ def fail(error: BaseException, name: str, home: Path, clock: Clock) -> int:
         _say(text)
     _say(f"error[UPM-E001]: {name}: internal error ({error!r}).  Details: {where}")
     return ExitCode.INTERNAL
+
+
+def complain(name: str, error: UpmError) -> None:
+    """Say on stderr what is wrong in worker `name`, and what to do."""
+    _say(f"error[{error.code}]: {name}: {error.message}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
 
 
 def _say(text: str) -> None:
