@@ -72,6 +72,7 @@ class IngestSession:
         self._known: dict[str, SourcePosition] | None = (
             None  # as committed; nobody else moves them, as we hold the epoch
         )
+        self._numbers: dict[str, int] = {}  # by kind of segment the number of the next row, known likewise
         self._saved: list[blobs.Blob] = []
 
     @classmethod
@@ -202,6 +203,7 @@ class IngestSession:
             self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
         if self._known is not None:
             self._known |= work.positions
+        self._numbers |= {file.kind: file.last_seq + 1 for file in files}
         self.stream, self._work = changed, _Uncommitted()
         self._drop_old_states(state)
         return changed
@@ -244,16 +246,22 @@ class IngestSession:
             first = self.stream.next_seq
             rows = log_windows.fill_labels(self._store, name, WindowBatch.concat(work.batches), first, work.label_seqs)
             files.append(log.write(home, name, rows, first, now_ms))
-        with self._store.read() as reader:
-            ends = {kind: segments.last(reader, kind, name) for kind in ("names", "dead", "late")}
-        number = {kind: last.last_seq + 1 if last else 0 for kind, last in ends.items()}
         if work.names:
             names, hashes = Strings.concat(work.names), np.concatenate(work.name_hashes)
-            files.append(log.write_names(home, name, names, hashes, number["names"], now_ms))
+            files.append(log.write_names(home, name, names, hashes, self._number("names"), now_ms))
         for kind, bad in (("dead", work.dead), ("late", work.late)):
             if bad:
-                files.append(rejects.write(home, name, kind, bad, first_seq=number[kind], created_at_ms=now_ms))
+                first = self._number(kind)
+                files.append(rejects.write(home, name, kind, bad, first_seq=first, created_at_ms=now_ms))
         return files
+
+    def _number(self, kind: str) -> int:
+        """Return the number of the next row of a kind of segment that only this session writes."""
+        if kind not in self._numbers:
+            with self._store.read() as reader:
+                last = segments.last(reader, kind, self.stream.name)
+            self._numbers[kind] = last.last_seq + 1 if last else 0
+        return self._numbers[kind]
 
     def _register(self, tx: "Tx", files: Sequence[Segment]) -> None:
         for old, new in self._work.replaced:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from upm_cli import actors, procs
+from upm_cli import procs
 from upm_cli.clock import Clock
 from upm_cli.core.placement import Kind
 from upm_cli.core.records import Wish
@@ -61,11 +61,6 @@ class Report:
     def restarts(self) -> int:
         own = sum(worker.restarts for worker in self.workers)
         return own + sum(int(job["restarts"]) for worker in self.workers for job in worker.jobs.values())
-
-
-def current_actor() -> str:
-    """Return who the supervisor runs as."""
-    return actors.current()
 
 
 def publish(home: Path, report: Report) -> None:

@@ -106,6 +106,11 @@ class TrainingSession:
         return position != self.trainer.log_position or bool(self._pending.snapshots)
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether there are segments to read, as far as is known."""
+        return bool(self._ahead) and not self.is_paused
+
+    @property
     def trained(self) -> int:
         return self.fold.tally.trained if self.fold else self.trainer.trained
 

@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from upm_cli import procs
 from upm_cli.core.placement import JobSpec, Kind
-from upm_cli.core.supervision import Exit, Mark, State, said
+from upm_cli.core.supervision import Exit, Mark, Phase, State, said
 from upm_cli.store import runfiles
 from upm_cli.store.positions import Positions
 from upm_cli.workers import interest, spawn
@@ -37,6 +37,8 @@ class Handle(Protocol):
         """End it, and whatever it started."""
         ...
 
+
+COME_UP_S: Final = 2.0
 
 Starter = Callable[[str, Sequence[str]], Handle]  # (name, arguments of upm_cli.workers)
 
@@ -97,7 +99,6 @@ class Child:
     orders: Mapping[str, Any] = field(default_factory=dict)  # as written last
     beat: Mapping[str, Any] = field(default_factory=dict)  # as read last
     marks: dict[str, Mark] = field(default_factory=dict)
-    began_at_s: float = 0.0
     cpu_s: float = 0.0
     cpu_percent: float | None = None
     rss_bytes: int | None = None
@@ -118,6 +119,16 @@ class Child:
     def done(self) -> set[str]:
         """The jobs it has finished."""
         return set(self.beat.get("done", ()))
+
+    @property
+    def has_settled_in(self) -> bool:
+        """Whether what is to become of it first is known: it runs, or it failed, or it is not needed."""
+        is_new = self.state == State() and (not self.is_host or bool(self.orders.get("jobs")))
+        return self.state.phase is not Phase.STARTING and not is_new
+
+    def has_come_up(self, now_s: float) -> bool:
+        """Say whether it works: it has given a sign of life, or is a kind that needs not and did not end at once."""
+        return bool(self.beat) or (not self.is_host and now_s - self.state.since_s >= COME_UP_S)
 
     def read(self, home: Path) -> None:
         """Read its last sign of life, if that is of this process and not of an older one."""

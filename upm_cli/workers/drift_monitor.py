@@ -10,8 +10,8 @@ from upm_cli.workers.job import Turn, drive
 from upm_cli.workers.lifeline import Upstream
 
 POLL_S = 0.1
-DOZE_S = 10.0
-JUDGE_EVERY_S = 1.0
+DOZE_S = 60.0  # where a ticker looks after what serves, as in a supervisor's processes
+LOOKS_EVERY = 2.0  # commits of a trainer that are judged together, in a process that has much to do
 
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
@@ -21,17 +21,20 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
 
 
 class DriftJob:
-    """Judges one trainer. A turn is one commit's worth of comparisons and log rows."""
+    """Judges one trainer. A turn is one commit's worth of comparisons and log rows.
+
+    With `has_ticker` somebody else lets time pass for rollouts: then they are looked at here when there are findings.
+    """
 
     poll_s, doze_s = POLL_S, DOZE_S
 
-    def __init__(self, worker: Worker, trainer: str) -> None:
-        self._worker, self._name = worker, trainer
+    def __init__(self, worker: Worker, trainer: str, *, has_ticker: bool = False) -> None:
+        self._worker, self._name, self._has_ticker = worker, trainer, has_ticker
         self._memory, self._features = Memory(), feature_watch.Memory()
         self._seen: tuple[int, int] | None = None
         self._compared = 0
         self._looks = 0
-        self._judged_at_s = worker.clock.monotonic_s() - JUDGE_EVERY_S
+        self._judged_at_s = worker.clock.monotonic_s() - self._every_s
 
     @property
     def progress(self) -> object:
@@ -43,25 +46,33 @@ class DriftJob:
     def turn(self, *, finish: bool) -> Turn:
         worker = self._worker
         token, now_s = worker.store.token(), worker.clock.monotonic_s()
-        is_news, is_time = token != self._seen, now_s - self._judged_at_s >= JUDGE_EVERY_S
-        if finish or (is_news and is_time):
+        has_changed, is_time = token != self._seen, now_s - self._judged_at_s >= self._every_s
+        if finish or (has_changed and is_time):
             self._seen, self._judged_at_s = token, now_s
-            if self._look(finish=finish):
-                self._seen, self._judged_at_s = None, now_s - JUDGE_EVERY_S
+            judged, more = self._look(finish=finish)
+            is_news = bool(judged.closed or judged.quarantined or judged.verdicts)
+            if is_news or not (more or self._has_ticker):
+                protect.look(worker.store, worker.clock, worker.settings, self._name)
+            if more:
+                self._seen, self._judged_at_s = None, now_s - self._every_s
                 return Turn.MOVED
-            protect.look(worker.store, worker.clock, worker.settings, self._name)
         self._tell()
         worker.flush()
         if finish:
             return Turn.DONE
-        return Turn.LATER if is_news and not is_time else Turn.IDLE
+        return Turn.LATER if has_changed and not is_time else Turn.IDLE
 
     def close(self) -> None:
         self._tell(force=True)
         self._worker.flush(force=True)
 
-    def _look(self, *, finish: bool) -> bool:
-        """Take in what came; return whether there is more."""
+    @property
+    def _every_s(self) -> float:
+        pace_s = self._worker.pace.commit_s
+        return pace_s if pace_s <= 1.0 else LOOKS_EVERY * pace_s
+
+    def _look(self, *, finish: bool) -> tuple[Judged, bool]:
+        """Take in what came; return what was found, and whether there is more."""
         worker = self._worker
         judged = self._judge(finish=finish)
         self._compared += judged.compared
@@ -69,7 +80,7 @@ class DriftJob:
         watched = feature_watch.watch(
             worker.store, worker.clock, worker.settings, self._name, self._features, finish=finish
         )
-        return judged.more or watched.more
+        return judged, judged.more or watched.more
 
     def _judge(self, *, finish: bool) -> Judged:
         worker = self._worker

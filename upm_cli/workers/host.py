@@ -20,15 +20,15 @@ from upm_cli.errors import UpmError
 from upm_cli.ops.tidy import EVERY_S, sweep
 from upm_cli.store import lease, positions, runfiles
 from upm_cli.store.positions import Positions
-from upm_cli.workers.context import Worker, fail
+from upm_cli.workers.context import Pace, Worker, fail
 from upm_cli.workers.job import Job, Turn
 from upm_cli.workers.policy import is_waiting, policy_of
 
 BEAT_EVERY_S = 0.5  # and more seldom with many jobs
 LOOK_EVERY_S = 0.2  # at the state, for all jobs together
 REST_S = 0.25  # at most, without anything to do
-TELL_S = 1.0  # a job of a pool writes its status so often; more seldom with many
-SPREAD_S = 0.002  # for each job of a process: how much longer a sleeping one waits before it looks around itself
+ADAPT_EVERY_S = 2.0  # to how much there is to do
+SPREAD_S = 0.005  # for each job of a process: how much longer a sleeping one waits before it looks around itself
 
 
 def run(worker: Worker) -> int:
@@ -46,7 +46,7 @@ class Slot:
     spec: JobSpec
     job: Job | None = None
     held: ExitStack = field(default_factory=ExitStack)  # its lease
-    state: State = field(default_factory=State)
+    state: State | None = None  # of its restarts, once it has failed
     due_at_s: float = 0.0
     served_at_s: float = 0.0
     seen: object = None  # its interest when it last found nothing more to do
@@ -70,7 +70,9 @@ class Host:
         self._positions, self._looked_at_s = Positions(), -LOOK_EVERY_S
         self._token: tuple[int, int] | None = None
         self._beat_at_s = -BEAT_EVERY_S
-        self._swept_at_s = worker.clock.monotonic_s()
+        self._swept_at_s = self._adapted_at_s = worker.clock.monotonic_s()
+        self._busy_s = 0.0
+        self._pace = Pace()
         self._turns = 0
 
     def run(self) -> int:
@@ -86,6 +88,7 @@ class Host:
                 self._serve(slot)
             else:
                 clock.sleep(self._rest(now_s))
+            self._adapt()
             self._beat()
             self._sweep()
         for slot in list(self._slots.values()):
@@ -146,6 +149,7 @@ class Host:
 
     def _serve(self, slot: Slot) -> None:
         """Give one turn. An error of a job that is alone in its process is the process's."""
+        began_s = self._worker.clock.monotonic_s()
         self._doing.say(slot.spec.label)
         try:
             self._turn(slot)
@@ -154,6 +158,7 @@ class Host:
                 raise
             self._failed(slot, exc)
         self._doing.say("")
+        self._busy_s += self._worker.clock.monotonic_s() - began_s
 
     def _turn(self, slot: Slot) -> None:
         clock = self._worker.clock
@@ -181,8 +186,7 @@ class Host:
         home = self._worker.store.home
         slot.held = ExitStack()
         slot.held.enter_context(lease.acquire(home, label, f"upm worker {self._worker.name}"))
-        every_s = max(TELL_S, 0.01 * len(self._slots)) if self._shares else 0.2
-        own = self._worker.named(label, tell_every_s=every_s)
+        own = self._worker.named(label, self._pace)
         if spec.kind is Kind.INGEST:
             from upm_cli.workers.ingest import FollowJob
 
@@ -194,7 +198,7 @@ class Host:
         if spec.kind is Kind.DRIFT:
             from upm_cli.workers.drift_monitor import DriftJob
 
-            return DriftJob(own, spec.name)
+            return DriftJob(own, spec.name, has_ticker=True)
         from upm_cli.workers.rollouts import RolloutsJob
 
         return RolloutsJob(own)
@@ -225,15 +229,14 @@ class Host:
         now_s = self._worker.clock.monotonic_s()
         slot.served_at_s = now_s
         ended = Exit(code=code, why=slot.error, is_waiting=is_waiting(error))
-        state = slot.state if slot.state.is_alive else replace(slot.state, phase=Phase.RUNNING)
+        state = slot.state if slot.state is not None else State(phase=Phase.RUNNING)
         seen = Observation(exit=ended, chance=self._chance.random())
         slot.state, _ = supervision.decide(state, seen, self._policy, now_s)
-        slot.due_at_s = slot.state.retry_at_s
 
     def _restart_failed(self, now_s: float) -> None:
         """Begin failed jobs again whose time has come, and forget failures of those that have been well for long."""
         for slot in self._slots.values():
-            if slot.state == State():
+            if slot.state is None:
                 continue
             seen = Observation(is_ready=slot.job is not None)
             slot.state, actions = supervision.decide(slot.state, seen, self._policy, now_s)
@@ -255,6 +258,14 @@ class Host:
         note = {"pid": os.getpid(), "turns": self._turns, "jobs": jobs, "done": sorted(self._done)}
         runfiles.write_note(self._worker.store.home, self._worker.name, runfiles.BEAT, note)
 
+    def _adapt(self) -> None:
+        """Let the jobs of a pool commit more seldom while it is busy, so that more gets done."""
+        now_s = self._worker.clock.monotonic_s()
+        elapsed_s = now_s - self._adapted_at_s
+        if self._shares and elapsed_s >= ADAPT_EVERY_S:
+            self._pace.adapt(self._busy_s / elapsed_s)
+            self._adapted_at_s, self._busy_s = now_s, 0.0
+
     def _sweep(self) -> None:
         now_s = self._worker.clock.monotonic_s()
         if now_s - self._swept_at_s >= EVERY_S:
@@ -264,10 +275,13 @@ class Host:
 
 def _may_work(slot: Slot) -> bool:
     """Say whether a job may have a turn: not while it waits to be begun again, nor after it was given up."""
-    return slot.state.phase not in (Phase.BACKOFF, Phase.FATAL, Phase.EXITED)
+    return slot.state is None or slot.state.phase in (Phase.STARTING, Phase.RUNNING)
 
 
 def _told(slot: Slot) -> dict[str, Any]:
     at = slot.job.progress if slot.job is not None else None
-    phase = slot.state.phase if slot.state != State() else Phase.RUNNING if slot.job is not None else Phase.STARTING
-    return {"state": str(phase), "at": at, "seen": slot.seen, "restarts": slot.state.restarts, "error": slot.error}
+    phase = Phase.RUNNING if slot.job is not None else Phase.STARTING
+    restarts = 0
+    if slot.state is not None:
+        phase, restarts = slot.state.phase, slot.state.restarts
+    return {"state": str(phase), "at": at, "seen": slot.seen, "restarts": restarts, "error": slot.error}

@@ -20,7 +20,6 @@ from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
 from upm_cli.workers.job import Turn, drive
 
-LIVE_COMMIT_S = 1.0  # when following, commit at least this often
 POLL_S = 0.1
 
 
@@ -117,7 +116,7 @@ def drain(intake: _Intake, specs: Sequence[str], format: str) -> None:
 
 
 class FollowJob:
-    """Follows sources: commits at least every second, releases what waits when nothing comes any more.
+    """Follows sources: commits at its worker's pace, releases what waits when nothing comes any more.
 
     A turn is one chunk. As long as the files look as they did when all of them had been read, nothing is opened.
     """
@@ -178,7 +177,7 @@ class FollowJob:
         session, now_s = self._intake.session, self._worker.clock.monotonic_s()
         if session.pending and not session.dirty:
             session.release_idle(int((now_s - self._arrived_s) * 1000))
-        if session.dirty and (finish or now_s - self._committed_s >= LIVE_COMMIT_S):
+        if session.dirty and (finish or now_s - self._committed_s >= self._worker.pace.commit_s):
             self._commit()
         if now_s - self._tidied_s >= EVERY_S:
             tidy_stream(self._worker.store, self._stream)

@@ -26,8 +26,8 @@ def of_trainer(name: str, positions: Positions) -> object:
 
 
 def of_monitor(name: str, positions: Positions) -> object:
-    """Return up to where there are comparisons to judge and log rows to watch; None for a trainer that is gone."""
+    """Return up to where there are comparisons to judge; None for a trainer that is gone."""
     trainer = positions.trainers.get(name)
     if trainer is None:
         return None
-    return [positions.log_ends.get(trainer.stream, 0), trainer.log_position, trainer.fence]
+    return [trainer.log_position, trainer.fence]

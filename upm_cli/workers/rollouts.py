@@ -8,7 +8,7 @@ from upm_cli.workers.context import Worker, complain
 from upm_cli.workers.job import Turn
 
 LOOK_EVERY_S = 5.0  # at a trainer with a rollout under way
-COUNT_EVERY_S = 60.0  # at any other: its time in shadow is counted
+COUNT_EVERY_S = 120.0  # at any other: its time in shadow is counted
 POLL_S = 0.5
 
 

@@ -11,7 +11,6 @@ from upm_cli.workers.lifeline import Upstream
 
 POLL_S = 0.02  # a look at the state is one stat unless its file changed
 DOZE_S = 5.0
-COMMIT_EVERY_S = 1.0
 
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
@@ -41,8 +40,8 @@ class TrainerJob:
         worker, session, clock = self._worker, self._session, self._worker.clock
         try:
             moved = session.step()
-            due = clock.monotonic_s() - self._committed_at_s >= COMMIT_EVERY_S
-            if session.must_commit or (session.dirty and (due or not moved)):
+            due = clock.monotonic_s() - self._committed_at_s >= worker.pace.commit_s
+            if session.must_commit or (session.dirty and (due or not session.is_ahead)):
                 session.commit()
                 self._committed_at_s = clock.monotonic_s()
         except SupersededError:
@@ -53,7 +52,7 @@ class TrainerJob:
         if clock.monotonic_s() - self._tidied_at_s >= EVERY_S:
             tidy_trainer(worker.store, self._name)
             self._tidied_at_s = clock.monotonic_s()
-        if moved:
+        if moved and (finish or session.is_ahead or session.is_deciding):
             return Turn.MOVED
         return Turn.DONE if finish else Turn.IDLE
 
