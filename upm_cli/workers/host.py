@@ -48,7 +48,7 @@ class Slot:
     held: ExitStack = field(default_factory=ExitStack)  # its lease
     state: State | None = None  # of its restarts, once it has failed
     due_at_s: float = 0.0
-    served_at_s: float = 0.0
+    served: int = 0  # number of its last turn
     seen: object = None  # its interest when it last found nothing more to do
     finish: bool = False
     restart: int = 0  # the last restart somebody asked for
@@ -139,7 +139,7 @@ class Host:
     def _next(self, now_s: float) -> Slot | None:
         """Return the job that is due and was served longest ago."""
         due = [slot for slot in self._slots.values() if slot.due_at_s <= now_s and _may_work(slot)]
-        return min(due, key=lambda slot: slot.served_at_s, default=None)
+        return min(due, key=lambda slot: slot.served, default=None)
 
     def _rest(self, now_s: float) -> float:
         next_s = min((slot.due_at_s for slot in self._slots.values() if _may_work(slot)), default=now_s + REST_S)
@@ -150,6 +150,8 @@ class Host:
     def _serve(self, slot: Slot) -> None:
         """Give one turn. An error of a job that is alone in its process is the process's."""
         began_s = self._worker.clock.monotonic_s()
+        self._turns += 1
+        slot.served = self._turns
         self._doing.say(slot.spec.label)
         try:
             self._turn(slot)
@@ -166,8 +168,7 @@ class Host:
             slot.job = self._open(slot)
         interest = slot.job.interest(self._positions)
         turn = slot.job.turn(finish=slot.finish)
-        slot.served_at_s = now_s = clock.monotonic_s()
-        self._turns += 1
+        now_s = clock.monotonic_s()
         if turn is Turn.MOVED:
             slot.due_at_s = now_s
             return
@@ -227,7 +228,6 @@ class Host:
         slot.job = None
         slot.held.close()
         now_s = self._worker.clock.monotonic_s()
-        slot.served_at_s = now_s
         ended = Exit(code=code, why=slot.error, is_waiting=is_waiting(error))
         state = slot.state if slot.state is not None else State(phase=Phase.RUNNING)
         seen = Observation(exit=ended, chance=self._chance.random())
