@@ -338,8 +338,39 @@ class TrainerSettings:
 class SupervisorSettings:
     """What runs without being asked."""
 
-    enabled: bool = setting(True, "Whether worker processes are watched and restarted.")
+    enabled: bool = setting(True, "Whether worker processes are watched and restarted; false makes `upm up` refuse.")
     default_trainers: tuple[TrainerSettings, ...] = setting((TrainerSettings(),), "The trainers of this project.")
+    max_workers: int | None = setting(
+        None,
+        "Worker processes of `upm up` at most; what is more shares them, whole trainers at a time.",
+        at_least=1,
+        at_most=1000,
+        nullable="one for each processor core, and at least 4",
+    )
+    restart_intensity: int = setting(
+        3, "Restarts of a worker within restart_window_ms; one more and it is given up.", at_least=0, at_most=1000
+    )
+    restart_window_ms: int = setting(60_000, "Time in which restarts count together.", at_least=1, at_most=DAY_MS)
+    restart_backoff_ms: int = setting(
+        1000, "Longest pause before the first restart; doubled with each one in a row.", at_least=0, at_most=DAY_MS
+    )
+    restart_backoff_most_ms: int = setting(300_000, "Longest pause before any restart.", at_least=0, at_most=DAY_MS)
+    healthy_ms: int = setting(
+        600_000, "Time after which a running worker's earlier restarts are forgotten.", at_least=1, at_most=DAY_MS
+    )
+    stuck_ms: int = setting(
+        60_000,
+        "Time without progress, although there is work, after which a worker is ended and started again.",
+        at_least=1000,
+        at_most=DAY_MS,
+    )
+    grace_ms: int = setting(
+        20_000, "Time a worker that was asked to end has to finish and commit.", at_least=0, at_most=DAY_MS
+    )
+    log_bytes: int = setting(
+        1 << 20, "Size at which a log file in .upm/run/logs is put aside.", at_least=4096, at_most=1 << 40
+    )
+    log_files: int = setting(3, "Log files of each worker that are put aside and kept.", at_least=0, at_most=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

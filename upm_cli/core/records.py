@@ -485,3 +485,15 @@ class Anchor:
     reason: str
     actor: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants of the supervisor or a worker. `serial` grows with each wish, over all workers."""
+
+    worker: str
+    desired: str  # run, stop, drain or restart
+    serial: int
+    actor: str
+    reason: str
+    at_ms: int

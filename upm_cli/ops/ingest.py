@@ -96,6 +96,10 @@ class IngestSession:
         self._gaps: I64Array = np.zeros((0, 2), np.int64)
         self._rows_since_end = False
         self._work = _Uncommitted()
+        self._known: dict[str, SourcePosition] | None = (
+            None  # as committed; nobody else moves them, as we hold the epoch
+        )
+        self._numbers: dict[str, int] = {}  # by kind of segment the number of the next row, known likewise
         self._saved = ingest_state.SavedStates(store.home)
         self.companions: list[Companion] = []
 
@@ -137,9 +141,10 @@ class IngestSession:
 
     def positions(self) -> list[SourcePosition]:
         """Return how far each source has been read, taken chunks included."""
-        with self._store.read() as reader:
-            known = {position.key: position for position in sources.list_for(reader, self.stream.name)}
-        return list((known | self._work.positions).values())
+        if self._known is None:
+            with self._store.read() as reader:
+                self._known = {position.key: position for position in sources.list_for(reader, self.stream.name)}
+        return list((self._known | self._work.positions).values())
 
     def known_names(self) -> U32Array:
         """Return the hashes of the feature names that the stream has told already, (n,) uint32."""
@@ -243,6 +248,9 @@ class IngestSession:
             streams.put(tx, changed)
         for name, measured, count in work.measured if self._recorder else ():
             self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
+        if self._known is not None:
+            self._known |= work.positions
+        self._numbers |= {file.kind: file.last_seq + 1 for file in files}
         self.stream, self._work = changed, _Uncommitted()
         self._saved.add(state)
         for companion in busy:
@@ -287,16 +295,22 @@ class IngestSession:
             first = self.stream.next_seq
             rows = log_windows.fill_labels(self._store, name, WindowBatch.concat(work.batches), first, work.label_seqs)
             files.append(log.write(home, name, rows, first, now_ms))
-        with self._store.read() as reader:
-            ends = {kind: segments.last(reader, kind, name) for kind in ("names", "dead", "late")}
-        number = {kind: last.last_seq + 1 if last else 0 for kind, last in ends.items()}
         if work.names:
             names, hashes = Strings.concat(work.names), np.concatenate(work.name_hashes)
-            files.append(log.write_names(home, name, names, hashes, number["names"], now_ms))
+            files.append(log.write_names(home, name, names, hashes, self._number("names"), now_ms))
         for kind, bad in (("dead", work.dead), ("late", work.late)):
             if bad:
-                files.append(rejects.write(home, name, kind, bad, first_seq=number[kind], created_at_ms=now_ms))
+                first = self._number(kind)
+                files.append(rejects.write(home, name, kind, bad, first_seq=first, created_at_ms=now_ms))
         return files
+
+    def _number(self, kind: str) -> int:
+        """Return the number of the next row of a kind of segment that only this session writes."""
+        if kind not in self._numbers:
+            with self._store.read() as reader:
+                last = segments.last(reader, kind, self.stream.name)
+            self._numbers[kind] = last.last_seq + 1 if last else 0
+        return self._numbers[kind]
 
     def _register(self, tx: "Tx", files: Sequence[Segment]) -> None:
         for old, new in self._work.replaced:

@@ -12,9 +12,12 @@ _OF_STREAMS = ("log", "names", "dead", "late")
 
 def tidy_stream(store: Store, stream: str) -> int:
     """Merge the small segments of a stream; return how many new ones there are. The rows stay the same."""
-    merged = sum(len(compaction.compact(store, kind, stream, min_files=MIN_FILES)) for kind in _OF_STREAMS)
+    return sum(len(compaction.compact(store, kind, stream, min_files=MIN_FILES)) for kind in _OF_STREAMS)
+
+
+def sweep(store: Store) -> None:
+    """Remove segment files that nobody names, of all streams and trainers."""
     compaction.collect(store)
-    return merged
 
 
 def tidy_trainer(store: Store, trainer: str) -> int:

@@ -106,12 +106,22 @@ class TrainingSession:
         return position != self.trainer.log_position or bool(self._pending.snapshots)
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether there are segments to read, as far as is known."""
+        return bool(self._ahead) and not self.is_paused
+
+    @property
     def trained(self) -> int:
         return self.fold.tally.trained if self.fold else self.trainer.trained
 
     @property
     def last_loss(self) -> float | None:
         return self.fold.tally.last_loss if self.fold else self.trainer.last_loss
+
+    @property
+    def next_seq(self) -> int:
+        """The log row that is read next; those that wait for their batch have been read."""
+        return self.fold.next_seq if self.fold else self._voted_to
 
     @property
     def lag(self) -> int:
@@ -123,7 +133,7 @@ class TrainingSession:
         token = self._store.token()
         if token == self._token:
             return
-        start = self.fold.next_seq if self.fold else self._voted_to
+        start = self.next_seq
         with self._store.read() as reader:
             fresh = trainers.get(reader, self.trainer.name)
             self._ahead = segments.list_for(reader, "log", fresh.stream, from_seq=start)

@@ -1,5 +1,7 @@
 """`--source` → the files it stands for, each found again by what it is, whatever its name is by now."""
 
+import contextlib
+import hashlib
 import io
 import os
 import re
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from upm_cli.core.records import SourcePosition
-from upm_cli.errors import InvalidError, NotFoundError, UsageError
+from upm_cli.errors import InvalidError, NotFoundError, StorageError, UsageError
 from upm_cli.sources.base import FORMATS, Source, storable
 from upm_cli.sources.identity import find_known, identify, new_key
 from upm_cli.sources.lines import LinesSource, is_packed, peek, unreadable
@@ -31,12 +33,15 @@ def open_sources(
     known: Sequence[SourcePosition] = (),
     stdin: IO[bytes] | None = None,
     missing_ok: bool = False,
+    await_writer: bool = True,
 ) -> list[Source]:
     """Return the sources that `spec` names: a file, a folder, a glob, or "-" for standard input.
 
     `known` are the positions of this stream: a file that was met before keeps its key under any name, and a file of
     `spec` that was renamed within its folder is returned before the one that took its place. Older rotated files come
-    first. Raises NotFoundError when there is nothing (unless `missing_ok`), InvalidError for what can't be windows.
+    first. A named pipe is opened when somebody writes to it, or with `await_writer` off at once: whoever polls must not
+    be held up by one. Raises NotFoundError when there is nothing (unless `missing_ok`), InvalidError for what can't be
+    windows.
     """
     if format not in FORMATS:
         raise UsageError(f"{format!r} is not a format", hint=f"use one of {', '.join(FORMATS)}", code="UPM-E029")
@@ -50,7 +55,7 @@ def open_sources(
             if stat.S_ISREG(status.st_mode):
                 source = _open_file(path, format, stream, known)
             else:
-                pipe = io.BufferedReader(io.FileIO(path))
+                pipe = io.BufferedReader(io.FileIO(path, opener=None if await_writer else _open_at_once))
                 source = PipeSource(pipe, str(path), stream, "jsonl" if format == "auto" else format)
             sources.setdefault(source.key, source)
         except FileNotFoundError:
@@ -58,6 +63,25 @@ def open_sources(
         except OSError as exc:
             raise unreadable(str(path), exc) from exc
     return list(sources.values())
+
+
+def footprint(specs: Sequence[str]) -> str:
+    """Return a short text that is another one as soon as a file of `specs` came, went, grew or was replaced.
+
+    Nothing is opened. What a pipe holds does not show.
+    """
+    seen = hashlib.sha256()
+    for spec in specs:
+        try:
+            paths = [] if spec == "-" else _paths(spec, (), missing_ok=True)
+        except StorageError:
+            continue  # whoever opens it says so
+        for path in paths:
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+                seen.update(f"{path}\0{found.st_ino}\0{size}\n".encode(errors="surrogateescape"))
+    return seen.hexdigest()[:16]
 
 
 def format_of(name: str) -> str | None:
@@ -131,6 +155,13 @@ def _open_file(path: Path, format: str, stream: str, known: Sequence[SourcePosit
 
         return ParquetSource(key, str(path), stream, meta)
     return LinesSource(key, str(path), stream, chosen, meta)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a pipe without waiting for its other end; reading from it waits as usual."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _content_format(path: Path, format: str) -> str:

@@ -27,6 +27,11 @@ class Follow:
     def ended(self) -> bool:
         return len(self._pipes) == len(self._specs) and all(pipe.ended for pipe in self._pipes.values())
 
+    @property
+    def has_pipes(self) -> bool:
+        """Whether something arrives through a pipe, where it can't be seen from outside."""
+        return bool(self._pipes)
+
     def poll(self, known: Sequence[SourcePosition], max_bytes: int) -> Iterator[Chunk]:
         """Yield what is new since the positions in `known`, complete lines only. Files may come and go."""
         positions = {position.key: position for position in known}
@@ -48,7 +53,15 @@ class Follow:
     def _open(self, spec: str, known: Sequence[SourcePosition]) -> Sequence[Source]:
         if spec in self._pipes:
             return [self._pipes[spec]]
-        sources = open_sources(spec, self._format, stream=self._stream, known=known, stdin=self._stdin, missing_ok=True)
+        sources = open_sources(
+            spec,
+            self._format,
+            stream=self._stream,
+            known=known,
+            stdin=self._stdin,
+            missing_ok=True,
+            await_writer=False,
+        )
         for source in sources:
             if isinstance(source, PipeSource):
                 self._pipes[spec] = source

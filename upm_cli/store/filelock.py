@@ -6,16 +6,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from upm_cli import procs
 from upm_cli.store import fsio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lock, as far as it told. `since_ms` is when it took it."""
+    """Who holds a lock, as far as it told. `since_ms` is when it took it.
+
+    `started` is when its process began, in the kernel's ticks: with the pid it names one process for good. 0: unknown.
+    """
 
     pid: int
     command: str
     since_ms: int
+    started: int = 0
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command or 'upm'})" if self.pid else "another process"
@@ -36,7 +41,7 @@ class FileLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        note = {"pid": os.getpid(), "command": command}
+        note = {"pid": os.getpid(), "command": command, "started": procs.started(os.getpid())}
         fsio.overwrite(self._fd, json.dumps(note).encode(), self.path)
         return True
 
@@ -52,7 +57,8 @@ def noted_holder(path: Path) -> Holder:
     try:
         note = json.loads(path.read_bytes())
         since_ms = path.stat().st_mtime_ns // 1_000_000
-        return Holder(pid=int(note["pid"]), command=str(note["command"]), since_ms=since_ms)
+        started = int(note.get("started", 0))
+        return Holder(pid=int(note["pid"]), command=str(note["command"]), since_ms=since_ms, started=started)
     except (OSError, ValueError, KeyError, TypeError):
         return Holder(pid=0, command="", since_ms=0)
 

@@ -242,6 +242,26 @@ def overwrite(fd: int, data: Bytes, path: Path) -> None:
         _write_all(fd, data, path)
 
 
+def write_at(fd: int, data: Bytes, path: Path, offset: int = 0) -> None:
+    """Write `data` at `offset` of the open file `fd`, in place and without fsync: notes that are written often."""
+    with telling(path, "write", len(data)):
+        faults.at("write", path)
+        os.pwrite(fd, data, offset)
+
+
+def extend(fd: int, data: Bytes, path: Path) -> None:
+    """Write `data` where the open file `fd` (made by `open_append`) ends, without fsync: logs."""
+    with telling(path, "append to", len(data)):
+        _write_all(fd, data, path)
+
+
+def open_append(path: Path) -> int:
+    """Open (or make) a file to be written at its end only; the caller closes the descriptor."""
+    with telling(path, "open"):
+        faults.at("open", path)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
 def identity(path: Path) -> tuple[int, int]:
     """Return (inode, mtime_ns) of the file at `path`. Raises StorageError."""
     with telling(path, "look at"):
@@ -290,6 +310,12 @@ def move(source: Path, target: Path) -> None:
     with telling(target, "move to"):
         _rename(source, target)
         sync_folder(target.parent)
+
+
+def shift(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, replacing it, without fsync: logs that are put aside."""
+    with telling(target, "move to"):
+        _rename(source, target)
 
 
 def keep_link(source: Path, link: Path) -> None:

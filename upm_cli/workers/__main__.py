@@ -1,18 +1,19 @@
-"""`python -m upm_cli.workers ingest|trainer|drift|adapter-sync …`: one worker process, without the command line.
+"""`python -m upm_cli.workers ingest|trainer|drift|host|adapter-sync …`: a worker process without the command line.
 
-Standard input is the lifeline of trainers and drift monitors: its end means that nothing more will come. Adapter sync
-has one with `--drain`; without, it works until it is told to stop.
+Standard input is the lifeline: for trainers, drift monitors and adapter sync with `--drain` its end means that nothing
+more will come; for what a supervisor started, that the supervisor is gone.
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from upm_cli.clock import SystemClock
 from upm_cli.workers.context import PARENT, Project, Worker, fail
-from upm_cli.workers.lifeline import Stop, Upstream, die_with_parent
+from upm_cli.workers.lifeline import Stop, Upstream, die_with_lifeline, die_with_parent
 
 ADAPTER_SYNC = "adapter-sync"
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     stop.install()
     if PARENT in os.environ:
-        die_with_parent(int(os.environ[PARENT]))
+        _hang_on_parent(int(os.environ[PARENT]), is_supervised=options.worker == "host" or options.supervised)
     os.umask(0o077)
     project = Project(folder=options.project, config=options.config, overrides=tuple(options.overrides))
     name, clock = _name(options), SystemClock()
@@ -34,9 +35,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(exc, name, project.folder / ".upm", clock)
 
 
+def _hang_on_parent(parent: int, *, is_supervised: bool) -> None:
+    """End with the parent: workers of `upm train` finish their unit of work, those of a supervisor end at once."""
+    if not is_supervised:
+        die_with_parent(parent)
+        return
+    die_with_parent(parent, signal.SIGKILL)
+    die_with_lifeline()
+
+
 def _name(options: argparse.Namespace) -> str:
-    """Return the name of the worker: of its lease and its status file. There is one adapter sync for all."""
-    return ADAPTER_SYNC if options.worker == ADAPTER_SYNC else f"{options.worker}-{options.name}"
+    """Return the name of the worker: of its lease and its status file."""
+    if options.worker == "host":
+        return str(options.name)
+    if options.worker == ADAPTER_SYNC:
+        return ADAPTER_SYNC
+    return f"{options.worker}-{options.name}"
 
 
 def _run(worker: Worker, options: argparse.Namespace) -> int:
@@ -54,15 +68,25 @@ def _run(worker: Worker, options: argparse.Namespace) -> int:
         from upm_cli.workers import trainer
 
         return trainer.run(worker, options.name, Upstream())
-    from upm_cli.workers import drift_monitor
+    if options.worker == "drift":
+        from upm_cli.workers import drift_monitor
 
-    return drift_monitor.run(worker, options.name, Upstream())
+        return drift_monitor.run(worker, options.name, Upstream())
+    from upm_cli.workers import host
+
+    return host.run(worker)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m upm_cli.workers", description=__doc__)
     kinds = parser.add_subparsers(dest="worker", required=True)
-    for kind, what in (("ingest", "stream"), ("trainer", "trainer"), ("drift", "trainer"), (ADAPTER_SYNC, "sync")):
+    for kind, what in (
+        ("ingest", "stream"),
+        ("trainer", "trainer"),
+        ("drift", "trainer"),
+        ("host", "process"),
+        (ADAPTER_SYNC, "project"),
+    ):
         worker = kinds.add_parser(kind, help=f"work for one {what}")
         worker.add_argument("name", help=f"name of the {what}")
         worker.add_argument("--project", type=Path, required=True)
@@ -76,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
             worker.add_argument("--follow", action="store_true")
         if kind == ADAPTER_SYNC:
             worker.add_argument("--drain", action="store_true", help="end with standard input, when all is delivered")
+        worker.add_argument("--supervised", action="store_true", help="end at once with standard input")
     return parser
 
 

@@ -21,7 +21,9 @@ from upm_cli.telemetry.points import Recorder
 from upm_cli.workers.lifeline import Stop
 
 STATUS_EVERY_S = 0.2
-PARENT = "UPM_PARENT_PID"  # set by the tree that started this worker
+BUSY, IDLE = 0.7, 0.4  # share of the time spent working above and below which the pace changes
+SLOWEST_S = 30.0
+PARENT = "UPM_PARENT_PID"  # set by the tree or supervisor that started this worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,24 @@ class Project:
 
 
 @dataclass(slots=True)
+class Pace:
+    """How often what costs something is done: commits, looks, and telling. Shared by the jobs of one process.
+
+    A process that has more to do than it can commits more seldom, so that more gets done with each commit; when it has
+    time again, it goes back to once a second.
+    """
+
+    commit_s: float = 1.0
+    tell_s: float = 0.0
+
+    def adapt(self, busy: float) -> None:
+        """Take into account that the process was busy for this share of the last while."""
+        factor = 1.25 if busy > BUSY else 0.8 if busy < IDLE else 1.0
+        self.commit_s = min(SLOWEST_S, max(1.0, self.commit_s * factor))
+        self.tell_s = self.commit_s
+
+
+@dataclass(slots=True)
 class Worker:
     """One running worker. `name` ("trainer-main") also names its lease and its status file."""
 
@@ -58,6 +78,7 @@ class Worker:
     stop: Stop
     recorder: Recorder
     jitter: random.Random = field(default_factory=random.Random)
+    pace: Pace = field(default_factory=Pace)
     _told_at_s: float = -1.0
     _rate_from: tuple[float, int] = (0.0, 0)
 
@@ -67,6 +88,11 @@ class Worker:
         store = Store(project.folder / ".upm", clock, lock_timeout_s=60.0, command=f"upm worker {name}")
         return cls(name, project, settings, store, clock, stop, Recorder(clock.now_ms()))
 
+    def named(self, name: str, pace: Pace) -> "Worker":
+        """Return a worker of that name that works in the same process, on the same store, at the pace of `pace`."""
+        recorder = Recorder(self.clock.now_ms())
+        return Worker(name, self.project, self.settings, self.store, self.clock, self.stop, recorder, pace=pace)
+
     def flush(self, *, force: bool = False) -> None:
         """Write the measurements if they are due, unless telemetry is switched off."""
         if self.settings.telemetry.enabled:
@@ -75,7 +101,7 @@ class Worker:
     def tell(self, state: str, done: int, *, force: bool = False, **facts: Any) -> None:
         """Replace the status file if it is a while old; `done` counts windows and gives the rate."""
         now_s = self.clock.monotonic_s()
-        if not force and now_s - self._told_at_s < STATUS_EVERY_S:
+        if not force and now_s - self._told_at_s < max(STATUS_EVERY_S, self.pace.tell_s):
             return
         elapsed = now_s - self._told_at_s
         before = self._rate_from[1]
@@ -110,9 +136,7 @@ def fail(error: BaseException, name: str, home: Path, clock: Clock) -> int:
         except UpmError:
             told = {}
         if not told or PARENT not in os.environ:
-            _say(f"error[{error.code}]: {name}: {error.message}")
-            if error.hint:
-                _say(f"hint: {error.hint}")
+            complain(name, error)
         return for_error(error)
     where = home / "crash" / f"{name}-{os.getpid()}.txt"
     text = "".join(traceback.format_exception(error))
@@ -123,6 +147,13 @@ def fail(error: BaseException, name: str, home: Path, clock: Clock) -> int:
         _say(text)
     _say(f"error[UPM-E001]: {name}: internal error ({error!r}).  Details: {where}")
     return ExitCode.INTERNAL
+
+
+def complain(name: str, error: UpmError) -> None:
+    """Say on stderr what is wrong in worker `name`, and what to do."""
+    _say(f"error[{error.code}]: {name}: {error.message}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
 
 
 def _say(text: str) -> None:

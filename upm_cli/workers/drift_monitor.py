@@ -1,76 +1,113 @@
-"""The drift monitor worker: judge new comparisons as the trainer commits them, and look after what serves."""
+"""The drift monitor's job: judge new comparisons as the trainer commits them, and look after what serves."""
 
 from upm_cli.ops import feature_watch, protect, served_drift
 from upm_cli.ops.drift import Judged, Memory, judge_new
 from upm_cli.store import lease
+from upm_cli.store.positions import Positions
+from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
+from upm_cli.workers.job import Turn, drive
 from upm_cli.workers.lifeline import Upstream
 
 POLL_S = 0.1
-JUDGE_EVERY_S = 1.0
+DOZE_S = 60.0  # where a ticker looks after what serves, as in a supervisor's processes
+LOOKS_EVERY = 2.0  # commits of a trainer that are judged together, in a process that has much to do
 
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Judge until the trainer has finished and its comparisons are used up; return the exit code."""
-    memory, features, served = Memory(), feature_watch.Memory(), served_drift.Memory()
-    seen: tuple[int, int] | None = None
-    compared = 0
-    judged_at_s = -JUDGE_EVERY_S
     with lease.acquire(worker.store.home, worker.name, f"upm drift monitor of {trainer}"):
-        while not worker.stop:
-            may_end = upstream.closed()
-            token = worker.store.token()
-            now_s = worker.clock.monotonic_s()
-            if may_end or (token != seen and now_s - judged_at_s >= JUDGE_EVERY_S):
-                seen, judged_at_s = token, now_s
-                judged = _judge(worker, trainer, memory, finish=may_end)
-                told = _judge_served(worker, trainer, served, finish=may_end)
-                compared += judged.compared + told.compared
-                watched = feature_watch.watch(
-                    worker.store, worker.clock, worker.settings, trainer, features, finish=may_end
-                )
-                if judged.more or watched.more or told.more:
-                    seen = None
-                    continue
-                protect.look(worker.store, worker.clock, worker.settings, trainer)
-            _tell(worker, trainer, compared)
-            worker.flush()
-            if may_end:
-                break
-            worker.clock.sleep(POLL_S)
-        _tell(worker, trainer, compared, force=True)
-        worker.flush(force=True)
-    return worker.stop.exit_code() if worker.stop else 0
+        return drive(worker, DriftJob(worker, trainer), upstream.closed)
 
 
-def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Judged:
-    return judge_new(
-        worker.store,
-        worker.clock,
-        worker.settings.drift_monitor,
-        trainer,
-        finish=finish,
-        memory=memory,
-        recorder=worker.recorder,
-        config_digest=worker.settings.full_digest(),
-        contests=worker.settings,
-    )
+class DriftJob:
+    """Judges one trainer. A turn is one commit's worth of comparisons and log rows.
 
+    With `has_ticker` somebody else lets time pass for rollouts: then they are looked at here when there are findings.
+    """
 
-def _judge_served(
-    worker: Worker, trainer: str, memory: served_drift.Memory, *, finish: bool
-) -> served_drift.JudgedServed:
-    return served_drift.judge_served(
-        worker.store,
-        worker.clock,
-        worker.settings.drift_monitor,
-        trainer,
-        finish=finish,
-        memory=memory,
-        recorder=worker.recorder,
-        config_digest=worker.settings.full_digest(),
-    )
+    poll_s, doze_s = POLL_S, DOZE_S
 
+    def __init__(self, worker: Worker, trainer: str, *, has_ticker: bool = False) -> None:
+        self._worker, self._name, self._has_ticker = worker, trainer, has_ticker
+        self._memory, self._features, self._served = Memory(), feature_watch.Memory(), served_drift.Memory()
+        self._seen: tuple[int, int] | None = None
+        self._compared = 0
+        self._looks = 0
+        self._judged_at_s = worker.clock.monotonic_s() - self._every_s
 
-def _tell(worker: Worker, trainer: str, compared: int, *, force: bool = False) -> None:
-    worker.tell("judging", compared, force=force, trainer=trainer)
+    @property
+    def progress(self) -> object:
+        return [self._looks, self._compared]
+
+    def interest(self, positions: Positions) -> object:
+        return interest.of_monitor(self._name, positions)
+
+    def turn(self, *, finish: bool) -> Turn:
+        worker = self._worker
+        token, now_s = worker.store.token(), worker.clock.monotonic_s()
+        has_changed, is_time = token != self._seen, now_s - self._judged_at_s >= self._every_s
+        if finish or (has_changed and is_time):
+            self._seen, self._judged_at_s = token, now_s
+            is_news, more = self._look(finish=finish)
+            if is_news or not (more or self._has_ticker):
+                protect.look(worker.store, worker.clock, worker.settings, self._name)
+            if more:
+                self._seen, self._judged_at_s = None, now_s - self._every_s
+                return Turn.MOVED
+        self._tell()
+        worker.flush()
+        if finish:
+            return Turn.DONE
+        return Turn.LATER if has_changed and not is_time else Turn.IDLE
+
+    def close(self) -> None:
+        self._tell(force=True)
+        self._worker.flush(force=True)
+
+    @property
+    def _every_s(self) -> float:
+        pace_s = self._worker.pace.commit_s
+        return pace_s if pace_s <= 1.0 else LOOKS_EVERY * pace_s
+
+    def _look(self, *, finish: bool) -> tuple[bool, bool]:
+        """Take in what came; return whether anything was found, and whether there is more."""
+        worker = self._worker
+        judged, told = self._judge(finish=finish), self._judge_served(finish=finish)
+        self._compared += judged.compared + told.compared
+        self._looks += 1
+        watched = feature_watch.watch(
+            worker.store, worker.clock, worker.settings, self._name, self._features, finish=finish
+        )
+        is_news = bool(judged.closed or judged.quarantined or judged.verdicts or told.closed or told.quarantined)
+        return is_news, judged.more or watched.more or told.more
+
+    def _judge(self, *, finish: bool) -> Judged:
+        worker = self._worker
+        return judge_new(
+            worker.store,
+            worker.clock,
+            worker.settings.drift_monitor,
+            self._name,
+            finish=finish,
+            memory=self._memory,
+            recorder=worker.recorder,
+            config_digest=worker.settings.full_digest(),
+            contests=worker.settings,
+        )
+
+    def _judge_served(self, *, finish: bool) -> served_drift.JudgedServed:
+        worker = self._worker
+        return served_drift.judge_served(
+            worker.store,
+            worker.clock,
+            worker.settings.drift_monitor,
+            self._name,
+            finish=finish,
+            memory=self._served,
+            recorder=worker.recorder,
+            config_digest=worker.settings.full_digest(),
+        )
+
+    def _tell(self, *, force: bool = False) -> None:
+        self._worker.tell("judging", self._compared, force=force, trainer=self._name)

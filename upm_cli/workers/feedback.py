@@ -59,6 +59,11 @@ class FeedbackReader:
         return self._following.ended
 
     @property
+    def has_pipes(self) -> bool:
+        """Whether something may come that no file's size tells of."""
+        return self._following.has_pipes
+
+    @property
     def weight(self) -> float:
         """How many times longer than usual a commit should wait, as it writes so much; 1 to 10."""
         return min(_MOST_WEIGHT, max(1.0, self._session.state_bytes / _LIGHT_BYTES))

@@ -3,23 +3,26 @@
 Besides windows it may read what agents tell (workers/feedback.py), as only one worker can have a stream.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from typing import IO
 
 from upm_cli.config.schema import ReplayBufferSettings
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.ops.ingest import IngestSession
-from upm_cli.ops.tidy import EVERY_S, tidy_stream
+from upm_cli.ops.tidy import EVERY_S, sweep, tidy_stream
+from upm_cli.sources.base import Chunk
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
 from upm_cli.sources.follow import Follow
 from upm_cli.sources.pipe import Stoppable
 from upm_cli.store import lease
+from upm_cli.store.positions import Positions
+from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
 from upm_cli.workers.feedback import FeedbackReader, Told, bytes_left
+from upm_cli.workers.job import Turn, drive
 
-LIVE_COMMIT_S = 1.0  # when following, commit at least this often
 POLL_S = 0.1
 
 
@@ -31,14 +34,11 @@ def run(
     `specs` are sources of windows, `told` is what agents told.
     """
     with lease.acquire(worker.store.home, worker.name, f"upm ingest worker of {stream}"):
-        policy = replay_policy(worker.settings.replay_buffer)
-        session = IngestSession.open(worker.store, worker.clock, policy, stream, worker.recorder)
-        loop = _Loop(worker, session, stream, told)
         if follow:
-            loop.follow(specs, format)
-        else:
-            loop.drain(specs, format)
-        loop.tell("stopped", force=True)
+            return drive(worker, FollowJob(worker, stream, specs, format, told=told), lambda: False)
+        intake = _Intake(worker, stream, told)
+        drain(intake, specs, format)
+        intake.tell("stopped", force=True)
         worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
@@ -52,129 +52,212 @@ def replay_policy(settings: ReplayBufferSettings) -> ReplayPolicy:
     )
 
 
-class _Loop:
-    """One run of an ingest worker."""
+class _Intake:
+    """What is read into one stream by one worker: decoded, put through the buffer, committed when it is due."""
 
-    def __init__(self, worker: Worker, session: IngestSession, stream: str, told: Told | None) -> None:
-        self._worker, self._session, self._stream = worker, session, stream
-        self._limits = worker.settings.ingest
-        self._decoder = Decoder(session.known_names())
-        self._feedback = FeedbackReader(worker, session, self._decoder, told) if told else None
+    def __init__(self, worker: Worker, stream: str, told: Told | None) -> None:
+        policy = replay_policy(worker.settings.replay_buffer)
+        self.worker, self.stream = worker, stream
+        self.session = IngestSession.open(worker.store, worker.clock, policy, stream, worker.recorder)
+        self.limits = worker.settings.ingest
+        self.expected_bytes = 0
+        self.windows = self.session.windows_read
+        self._decoder = Decoder(self.session.known_names())
+        self.feedback = FeedbackReader(worker, self.session, self._decoder, told) if told else None
         self._uncommitted = 0
-        self._windows = 0
         self._bytes = 0
-        self._expected_bytes = 0
 
-    def drain(self, specs: Sequence[str], format: str) -> None:
-        """Read every source to its present end; then the input is complete."""
-        stdin = BufferedReader(Stoppable(0, lambda: bool(self._worker.stop)))
-        self._drain_windows(specs, format, stdin)
-        if self._feedback and not self._worker.stop:
-            self._expected_bytes += self._feedback.open(stdin)
-            self._take(self._feedback.rounds())
-        if not self._worker.stop:
-            self._session.end_input()
-        self._commit()
-        self._tidy()
+    def take(self, chunk: Chunk) -> None:
+        """Put one chunk through the buffer."""
+        self.session.take(self._decoder.decode(chunk), chunk)
+        self.count(len(chunk.data))
 
-    def _drain_windows(self, specs: Sequence[str], format: str, stdin: IO[bytes]) -> None:
-        sources = [
-            source
-            for spec in dict.fromkeys(specs)
-            for source in open_sources(spec, format, stream=self._stream, known=self._session.positions(), stdin=stdin)
-        ]
-        known = {position.key: position for position in self._session.positions()}
-        self._expected_bytes = sum(bytes_left(source.path, known.get(source.key)) for source in sources)
-        for source in sources:
-            for chunk in source.chunks(known.get(source.key), self._limits.chunk_bytes, final=True):
-                self._session.take(self._decoder.decode(chunk), chunk)
-                self._count(len(chunk.data))
-                if self._is_due:
-                    self._commit()
-                if self._worker.stop:
-                    return
-
-    def _take(self, sizes: Iterable[int]) -> bool:
-        """Go through what comes in pieces of so many bytes, and commit where that is due; say whether any came."""
-        came = False
-        for size in sizes:
-            came = True
-            self._count(size)
-            if self._is_due:
-                self._commit()
-        return came
-
-    def follow(self, specs: Sequence[str], format: str) -> None:
-        """Read what comes, commit at least every second, release what waits when nothing comes any more."""
-        clock = self._worker.clock
-        following = Follow(specs, format, stream=self._stream)
-        committed_s = arrived_s = tidied_s = clock.monotonic_s()
-        while not self._worker.stop and not self._ended(following):
-            for chunk in following.poll(self._session.positions(), self._limits.chunk_bytes):
-                self._session.take(self._decoder.decode(chunk), chunk)
-                arrived_s = clock.monotonic_s()
-                self._count(len(chunk.data))
-                if self._is_due:
-                    self._commit()
-                    committed_s = arrived_s
-                if self._worker.stop:
-                    break
-            if self._feedback and not self._worker.stop and self._take(self._feedback.poll()):
-                arrived_s = clock.monotonic_s()
-            now_s = clock.monotonic_s()
-            if self._session.pending and not self._session.dirty:
-                self._session.release_idle(int((now_s - arrived_s) * 1000))
-            if self._session.dirty and now_s - committed_s >= self._live_commit_s:
-                self._commit()
-                committed_s = now_s
-            if now_s - tidied_s >= EVERY_S:
-                self._tidy()
-                tidied_s = now_s
-            self.tell("following")
-            clock.sleep(POLL_S)
-        if self._ended(following) and not self._worker.stop:
-            self._session.end_input()
-        self._commit()
-
-    def _tidy(self) -> None:
-        tidy_stream(self._worker.store, self._stream)
-        if self._feedback:
-            self._feedback.tidy()
-
-    def _ended(self, following: Follow) -> bool:
-        return following.ended and (self._feedback is None or self._feedback.ended)
+    def count(self, size: int) -> None:
+        """Count `size` bytes that were put through the buffer."""
+        self._bytes += size
+        self._uncommitted += size
+        self.windows = self.session.windows_read + (self.feedback.lines_read if self.feedback else 0)
+        self.tell("reading")
 
     @property
-    def _live_commit_s(self) -> float:
-        """How long a commit may wait: longer where much that waits for outcomes is written with each of them."""
-        return LIVE_COMMIT_S if self._feedback is None else LIVE_COMMIT_S * self._feedback.weight
-
-    def tell(self, state: str, *, force: bool = False) -> None:
-        """Write the status file; `expected` is guessed from the bytes still to be read."""
-        read = self._bytes
-        expected = round(self._windows * self._expected_bytes / read) if read and self._expected_bytes else None
-        self._worker.tell(
-            state, self._windows, force=force, stream=self._stream, expected=expected, buffer=self._session.pending
-        )
-
-    @property
-    def _is_due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether to commit now: a stream doubles with each commit until `commit_bytes` is the smaller step.
 
         So a short input still gets several commits, and with them snapshots to go back to, and a long one few.
         """
-        read, before = self._session.windows_read, self._session.stream.read
-        if self._feedback:
-            read, before = read + self._feedback.lines_read, before + self._feedback.lines_committed
-        return read - before >= before or self._uncommitted >= self._limits.commit_bytes
+        read, before = self.session.windows_read, self.session.stream.read
+        if self.feedback:
+            read, before = read + self.feedback.lines_read, before + self.feedback.lines_committed
+        return read - before >= before or self._uncommitted >= self.limits.commit_bytes
 
-    def _count(self, size: int) -> None:
-        self._bytes += size
-        self._uncommitted += size
-        self._windows = self._session.windows_read + (self._feedback.lines_read if self._feedback else 0)
-        self.tell("reading")
+    def tidy(self) -> None:
+        """Keep the number of files small."""
+        tidy_stream(self.worker.store, self.stream)
+        if self.feedback:
+            self.feedback.tidy()
+
+    def commit(self) -> None:
+        self.session.commit()
+        self._uncommitted = 0
+        self.worker.flush()
+
+    def tell(self, state: str, *, force: bool = False) -> None:
+        """Write the status file; `expected` is guessed from the bytes still to be read."""
+        read = self._bytes
+        expected = round(self.windows * self.expected_bytes / read) if read and self.expected_bytes else None
+        self.worker.tell(
+            state, self.windows, force=force, stream=self.stream, expected=expected, buffer=self.session.pending
+        )
+
+
+def drain(intake: _Intake, specs: Sequence[str], format: str) -> None:
+    """Read every source to its present end; then the input is complete."""
+    worker, session = intake.worker, intake.session
+    stdin = BufferedReader(Stoppable(0, lambda: bool(worker.stop)))
+    _drain_windows(intake, specs, format, stdin)
+    if intake.feedback and not worker.stop:
+        intake.expected_bytes += intake.feedback.open(stdin)
+        for size in intake.feedback.rounds():
+            intake.count(size)
+            if intake.is_due:
+                intake.commit()
+    if not worker.stop:
+        session.end_input()
+    intake.commit()
+    intake.tidy()
+    sweep(worker.store)
+
+
+def _drain_windows(intake: _Intake, specs: Sequence[str], format: str, stdin: IO[bytes]) -> None:
+    worker, session = intake.worker, intake.session
+    sources = [
+        source
+        for spec in dict.fromkeys(specs)
+        for source in open_sources(spec, format, stream=intake.stream, known=session.positions(), stdin=stdin)
+    ]
+    known = {position.key: position for position in session.positions()}
+    intake.expected_bytes = sum(bytes_left(source.path, known.get(source.key)) for source in sources)
+    for source in sources:
+        for chunk in source.chunks(known.get(source.key), intake.limits.chunk_bytes, final=True):
+            intake.take(chunk)
+            if intake.is_due:
+                intake.commit()
+            if worker.stop:
+                return
+
+
+class FollowJob:
+    """Follows sources: commits at its worker's pace, releases what waits when nothing comes any more.
+
+    A turn is one chunk. As long as the files look as they did when all of them had been read, nothing is opened.
+    """
+
+    poll_s = doze_s = POLL_S
+
+    def __init__(
+        self,
+        worker: Worker,
+        stream: str,
+        specs: Sequence[str],
+        format: str,
+        *,
+        told: Told | None = None,
+        sweeps: bool = True,
+    ) -> None:
+        self._worker, self._stream, self._specs, self._sweeps = worker, stream, tuple(specs), sweeps
+        self._told_specs = tuple(told.specs) if told else ()
+        self._intake = _Intake(worker, stream, told)
+        self._following = Follow(specs, format, stream=stream)
+        self._chunks: Iterator[Chunk] | None = None
+        self._sizes: Iterator[int] | None = None  # of what agents told, as it is read
+        self._told_read: object = None
+        self._reading: object = None  # what the files looked like when this round of reading began
+        self._read: object = None  # and when the last round had found all of it
+        self._committed_s = self._arrived_s = self._tidied_s = worker.clock.monotonic_s()
+
+    @property
+    def progress(self) -> object:
+        return [self._intake.windows, self._intake.session.stream.next_seq, str(self._read)]
+
+    def interest(self, _positions: Positions) -> object:
+        return interest.of_ingest((*self._specs, *self._told_specs))
+
+    def turn(self, *, finish: bool) -> Turn:
+        chunk = self._next_chunk()
+        if chunk is not None:
+            self._intake.take(chunk)
+            self._arrived_s = self._worker.clock.monotonic_s()
+            if self._intake.is_due:
+                self._commit()
+            return Turn.MOVED
+        if self._take_told():
+            return Turn.MOVED
+        self._settle(finish=finish)
+        feedback = self._intake.feedback
+        if self._following.ended and (feedback is None or feedback.ended):
+            self._intake.session.end_input()
+            self._commit()
+            return Turn.DONE
+        return Turn.DONE if finish else Turn.IDLE
+
+    def close(self) -> None:
+        self._commit()
+        self._intake.tell("stopped", force=True)
+        self._worker.flush(force=True)
+
+    def _next_chunk(self) -> Chunk | None:
+        """Return what comes next, or None at the end of a round."""
+        if self._chunks is None:
+            self._reading = interest.of_ingest(self._specs)
+            if self._reading == self._read and not self._following.has_pipes:
+                return None
+            known, most = self._intake.session.positions(), self._intake.limits.chunk_bytes
+            self._chunks = self._following.poll(known, most)
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            self._chunks, self._read = None, self._reading
+        return chunk
+
+    def _take_told(self) -> bool:
+        """Take a piece of what agents told; say whether there was one."""
+        feedback = self._intake.feedback
+        if feedback is None:
+            return False
+        if self._sizes is None:
+            seen = interest.of_ingest(self._told_specs)
+            if seen == self._told_read and not feedback.has_pipes:
+                return False
+            self._told_read, self._sizes = seen, feedback.poll()
+        size = next(self._sizes, None)
+        if size is None:
+            self._sizes = None
+            return False
+        self._intake.count(size)
+        self._arrived_s = self._worker.clock.monotonic_s()
+        if self._intake.is_due:
+            self._commit()
+        return True
+
+    @property
+    def _pace_s(self) -> float:
+        """How long a commit may wait: longer where much that waits for outcomes is written with each of them."""
+        pace_s = self._worker.pace.commit_s
+        return pace_s if self._intake.feedback is None else pace_s * self._intake.feedback.weight
+
+    def _settle(self, *, finish: bool) -> None:
+        """Do what is due when all that is there has been read."""
+        session, now_s = self._intake.session, self._worker.clock.monotonic_s()
+        if session.pending and not session.dirty:
+            session.release_idle(int((now_s - self._arrived_s) * 1000))
+        if session.dirty and (finish or now_s - self._committed_s >= self._pace_s):
+            self._commit()
+        if now_s - self._tidied_s >= EVERY_S:
+            self._intake.tidy()
+            if self._sweeps:
+                sweep(self._worker.store)
+            self._tidied_s = now_s
+        self._intake.tell("following")
 
     def _commit(self) -> None:
-        self._session.commit()
-        self._uncommitted = 0
-        self._worker.flush()
+        self._intake.commit()
+        self._committed_s = self._worker.clock.monotonic_s()

@@ -50,14 +50,35 @@ class Stop:
             self.signal = number
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the parent dies (Linux); leave at once if it is already gone."""
+def die_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
+    """Ask the kernel for the signal `number` when the parent dies (Linux); leave at once if it is already gone.
+
+    SIGKILL also ends a process that was stopped or does not listen; what it had not committed is void anyway.
+    """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         raise SystemExit(128 + signal.SIGTERM)
+
+
+def die_with_lifeline(fd: int = 0) -> None:
+    """End this process as soon as the other end of `fd` is closed, whatever its main thread does.
+
+    The kernel sees to it where it can (`die_with_parent`); this is for where it can't.
+    """
+
+    def wait() -> None:
+        while True:
+            try:
+                if os.read(fd, 4096) == b"":
+                    break
+            except OSError:
+                break
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
 class Upstream:

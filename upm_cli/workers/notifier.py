@@ -1,27 +1,52 @@
-"""The notifier: tells webhooks what happened, as soon as it did."""
+"""The notifier's job: tell webhooks what happened, as soon as it did."""
 
 from upm_cli.errors import BusyError
 from upm_cli.ops import notify
+from upm_cli.store.positions import Positions
 from upm_cli.workers.context import Worker
+from upm_cli.workers.job import Turn
 
 POLL_S = 0.5
 
 
-def run(worker: Worker) -> int:
-    """Tell until asked to stop; return the exit code."""
-    token: tuple[int, int] | None = None
-    is_waiting, sent = False, 0
-    while not worker.stop:
-        now = worker.store.token()
-        if now != token or is_waiting:
-            try:
-                passed = notify.tick(worker.store, worker.clock, worker.settings, worker.project.folder, worker.jitter)
-            except BusyError:
-                passed = []  # somebody runs `upm notify run`
-            token = now
-            is_waiting = any(each.is_waiting or each.sent == notify.MOST_AT_ONCE for each in passed)
-            sent += sum(each.sent for each in passed)
-        worker.tell("telling", sent)
-        worker.clock.sleep(POLL_S)
-    worker.tell("stopped", sent, force=True)
-    return worker.stop.exit_code()
+class NotifyJob:
+    """Tells every webhook what it is due. A turn is one pass; what is not taken is tried again by a later one."""
+
+    poll_s = doze_s = POLL_S
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._sent = 0
+        self._passes = 0
+
+    @property
+    def progress(self) -> object:
+        return [self._sent, self._passes]
+
+    def interest(self, _positions: Positions) -> object:
+        """Nothing in particular: pauses go by the clock."""
+        return None
+
+    def turn(self, *, finish: bool) -> Turn:
+        worker = self._worker
+        self._passes += 1
+        more = notify.is_due(worker.store, worker.settings, worker.clock.now_ms()) and self._tell()
+        worker.tell("telling", self._sent)
+        worker.flush()
+        if more:
+            return Turn.MOVED
+        return Turn.DONE if finish else Turn.IDLE
+
+    def close(self) -> None:
+        self._worker.tell("stopped", self._sent, force=True)
+        self._worker.flush(force=True)
+
+    def _tell(self) -> bool:
+        """Do one pass; say whether there is more to send at once."""
+        worker = self._worker
+        try:
+            passed = notify.tick(worker.store, worker.clock, worker.settings, worker.project.folder, worker.jitter)
+        except BusyError:
+            return False  # somebody runs `upm notify run`
+        self._sent += sum(each.sent for each in passed)
+        return any(each.sent == notify.MOST_AT_ONCE for each in passed)

@@ -1,56 +1,80 @@
-"""The trainer worker: take the lease, fold over the log as it grows, commit, go on."""
+"""The trainer's job: fold over the log as it grows, commit, go on."""
 
 from upm_cli.ops.tidy import EVERY_S, tidy_trainer
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
+from upm_cli.store.positions import Positions
+from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
+from upm_cli.workers.job import Turn, drive
 from upm_cli.workers.lifeline import Upstream
 
 POLL_S = 0.02  # a look at the state is one stat unless its file changed
-COMMIT_EVERY_S = 1.0
+DOZE_S = 5.0
 
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Train until the upstream has finished and the log is used up, or until asked to stop; return the exit code."""
     with lease.acquire(worker.store.home, worker.name, f"upm trainer worker of {trainer}"):
-        session = TrainingSession.open(worker.store, worker.clock, worker.settings, trainer, worker.recorder)
-        committed_at_s = tidied_at_s = worker.clock.monotonic_s()
-        while not worker.stop:
-            may_end = upstream.closed()
-            try:
-                moved = session.step()
-                due = worker.clock.monotonic_s() - committed_at_s >= COMMIT_EVERY_S
-                if session.must_commit or (session.dirty and (due or not moved)):
-                    session.commit()
-                    committed_at_s = worker.clock.monotonic_s()
-            except SupersededError:
-                session = TrainingSession.open(worker.store, worker.clock, worker.settings, trainer, worker.recorder)
-                continue
-            _tell(worker, session)
-            worker.flush()
-            if worker.clock.monotonic_s() - tidied_at_s >= EVERY_S:
-                tidy_trainer(worker.store, trainer)
-                tidied_at_s = worker.clock.monotonic_s()
-            if not moved:
-                if may_end:
-                    break
-                worker.clock.sleep(POLL_S)
-        session.close()
-        tidy_trainer(worker.store, trainer)
-        _tell(worker, session, force=True)
-        worker.flush(force=True)
-    return worker.stop.exit_code() if worker.stop else 0
+        return drive(worker, TrainerJob(worker, trainer), upstream.closed)
 
 
-def _tell(worker: Worker, session: TrainingSession, *, force: bool = False) -> None:
-    trainer = session.trainer
-    state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
-    worker.tell(
-        state,
-        session.trained,
-        force=force,
-        trainer=trainer.name,
-        loss=session.last_loss,
-        lag=session.lag,
-        version=trainer.last_version,
-    )
+class TrainerJob:
+    """Trains one trainer. A turn is one segment of the log, or a commit that is due."""
+
+    poll_s, doze_s = POLL_S, DOZE_S
+
+    def __init__(self, worker: Worker, trainer: str) -> None:
+        self._worker, self._name = worker, trainer
+        self._session = self._open()
+        self._committed_at_s = self._tidied_at_s = worker.clock.monotonic_s()
+
+    @property
+    def progress(self) -> object:
+        return [self._session.next_seq, self._session.trained]
+
+    def interest(self, positions: Positions) -> object:
+        return interest.of_trainer(self._name, positions)
+
+    def turn(self, *, finish: bool) -> Turn:
+        worker, session, clock = self._worker, self._session, self._worker.clock
+        try:
+            moved = session.step()
+            due = clock.monotonic_s() - self._committed_at_s >= worker.pace.commit_s
+            if session.must_commit or (session.dirty and (due or not session.is_ahead)):
+                session.commit()
+                self._committed_at_s = clock.monotonic_s()
+        except SupersededError:
+            self._session = self._open()
+            return Turn.MOVED
+        self._tell()
+        worker.flush()
+        if clock.monotonic_s() - self._tidied_at_s >= EVERY_S:
+            tidy_trainer(worker.store, self._name)
+            self._tidied_at_s = clock.monotonic_s()
+        if moved and (finish or session.is_ahead or session.is_deciding):
+            return Turn.MOVED
+        return Turn.DONE if finish else Turn.IDLE
+
+    def close(self) -> None:
+        self._session.close()
+        tidy_trainer(self._worker.store, self._name)
+        self._tell(force=True)
+        self._worker.flush(force=True)
+
+    def _open(self) -> TrainingSession:
+        worker = self._worker
+        return TrainingSession.open(worker.store, worker.clock, worker.settings, self._name, worker.recorder)
+
+    def _tell(self, *, force: bool = False) -> None:
+        session = self._session
+        state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
+        self._worker.tell(
+            state,
+            session.trained,
+            force=force,
+            trainer=session.trainer.name,
+            loss=session.last_loss,
+            lag=session.lag,
+            version=session.trainer.last_version,
+        )

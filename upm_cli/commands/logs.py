@@ -1,0 +1,63 @@
+"""`upm logs`: what the supervisor and its workers said."""
+
+from typing import Annotated
+
+import typer
+
+from upm_cli.commands._context import Context
+from upm_cli.commands._globals import command
+from upm_cli.commands._output import Column, Table, emit, emit_line
+from upm_cli.errors import NotFoundError
+
+_KEYS = ("at", "worker", "level", "text")
+_POLL_S = 0.2
+
+
+def register(app: typer.Typer) -> None:
+    app.command("logs")(logs)
+
+
+@command
+def logs(
+    ctx: Context,
+    worker: Annotated[str | None, typer.Argument(metavar="[WORKER]", help="A name of upm ps. Default: all.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is said from now on.")] = False,
+    count: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, help="Lines of before.")] = 50,
+) -> None:
+    """Print the last lines that the supervisor and its workers wrote, oldest first.
+
+    Example: upm logs trainer-main -n 20
+
+    Example: upm logs -f -o jsonl
+    """
+    from dataclasses import asdict
+
+    from upm_cli.store import logfiles
+
+    home = ctx.store.home
+    known = logfiles.workers(home)
+    if worker is not None and worker not in known:
+        raise NotFoundError(
+            f"no worker {worker!r} has a log",
+            hint=f"there are {', '.join(known)}" if known else "upm up writes them",
+            code="UPM-E173",
+            context={"worker": worker, "known": known},
+        )
+    if not follow:
+        lines = [asdict(line) for line in logfiles.tail(home, worker, count)]
+        columns = [Column("at", "TIME", show=lambda at: at[:19].replace("T", " ") + "Z"), Column("worker", "WORKER")]
+        columns += [Column("level", "LEVEL"), Column("text", "TEXT")]
+        emit(ctx, {"lines": lines}, Table(key="lines", columns=columns, empty="nothing was said yet: upm up"))
+        return
+    following = logfiles.Following(home, worker)
+    try:
+        following.skip()
+        before = logfiles.tail(home, worker, count)
+        for line in [*before, *(new for new in following.poll() if new not in before)]:
+            emit_line(ctx, asdict(line), _KEYS)
+        while True:
+            ctx.clock.sleep(_POLL_S)
+            for line in following.poll():
+                emit_line(ctx, asdict(line), _KEYS)
+    finally:
+        following.close()
