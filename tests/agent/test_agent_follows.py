@@ -286,16 +286,20 @@ def test_what_was_rolled_back_from_is_never_the_last_good_one(site: Site) -> Non
     assert len(list(agent._follower._state.kept("main", ""))) == 1
 
 
-def test_models_that_nobody_needs_any_more_are_removed_from_the_state(site: Site) -> None:
-    publisher = site.publisher()
+def test_models_that_nobody_needs_any_more_are_removed_from_the_state_when_they_are_old(site: Site) -> None:
+    site.clock = SystemClock()
+    publisher, models = site.publisher(), site.folder / "state/models"
     agent = None
     for number in range(4):
         site.publish(publisher, number)
         agent = agent or site.open()
         agent.refresh()
-        for path in (site.folder / "state/models").iterdir():
-            os.utime(path, (0, 0))
-    kept = {path.name.partition(".")[0] for path in (site.folder / "state/models").iterdir()}
+    assert len(list(models.iterdir())) == 4, "somebody may be about to use a young one"
+    for path in models.iterdir():
+        os.utime(path, (0, 0))
+    site.publish(publisher, 4)
+    agent.refresh()
+    kept = {path.name.partition(".")[0] for path in models.iterdir()}
     assert kept == {pointer.digest for pointer, _ in publisher.sent[-2:]}
 
 

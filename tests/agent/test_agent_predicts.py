@@ -220,6 +220,14 @@ def test_a_model_of_impossible_size_is_refused_before_a_table_is_made(change: di
         LinearModel.load({"slots": np.array([16], np.uint32), "weights": np.zeros((1, 1), np.float32)}, meta)
 
 
+def test_a_negative_zero_counts_as_none_even_where_nothing_else_has_a_sign() -> None:
+    slots, weights = np.array([3, 16], np.uint32), np.array([[1.0], [-0.0]], np.float32)
+    meta = {"kind": "linear", "format": 1, "task": "", "link": "identity", "bits": 4, "outputs": 1}
+    model = LinearModel.load({"slots": slots, "weights": weights}, meta)
+    many = model.predict_many(Csr(np.array([0, 1]), np.array([3], np.uint32), np.array([0.0], np.float32)))
+    assert model.predict_one([3], [-0.0]).tobytes() == many.tobytes() == np.float32(0.0).tobytes()
+
+
 def test_a_model_without_classes_predicts_nothing_in_either_way() -> None:
     model = LinearModel.load(
         {"slots": np.array([16], np.uint32), "weights": np.zeros((1, 0), np.float32)},

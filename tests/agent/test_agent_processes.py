@@ -57,20 +57,15 @@ def test_an_agent_imports_and_needs_nothing_heavy(site: Site) -> None:
     assert said.split("\n")[:2] == ["1", "[] False"]
 
 
+def import_s(module: str) -> float:
+    """Return the processor time that importing `module` takes: the least of a few, as the machine has more to do."""
+    script = f"import time; before = time.process_time(); import {module}; print(time.process_time() - before)"
+    return min(float(run(script)) for _ in range(3))
+
+
 def test_importing_an_agent_takes_a_quarter_of_a_second_at_most() -> None:
-    """The least of a few tries, in processor time: the machine has other things to do as well."""
-    script = """
-        import time
-        before = time.process_time()
-        import upm_cli.agent
-        print(time.process_time() - before)
-        """
-    best = 9.0
-    for _ in range(5):
-        best = min(best, float(run(script)))
-        if best < 0.25:
-            break
-    assert best < 0.25
+    took = import_s("upm_cli.agent")
+    assert took < 0.25 or took < 2.5 * import_s("numpy"), "a machine that is slow for NumPy may be for us"
 
 
 def test_the_package_says_that_it_is_typed() -> None:
@@ -116,10 +111,11 @@ def test_a_child_process_goes_on_by_itself(site: Site) -> None:
         child = os.fork()
         if not child:
             agent.report(made.id, 1)
-            while agent.predict({"hour": 9}).version != 2:
+            until = time.monotonic() + 30
+            while agent.predict({"hour": 9}).version != 2 and time.monotonic() < until:
                 time.sleep(0.002)
+            print("child", made.version, agent.serving.version, flush=True)
             agent.close()
-            print("child", agent.health().predictions > 0, flush=True)
             os._exit(0)
         (root / "pointers/main/_.json").write_bytes(later.read_bytes())
         _, status = os.waitpid(child, 0)
@@ -130,7 +126,7 @@ def test_a_child_process_goes_on_by_itself(site: Site) -> None:
         site.folder / "log",
         site.folder / "later.json",
     )
-    assert said.splitlines() == ["child True", "parent 0 True"]
+    assert said.splitlines() == ["child 1 2", "parent 0 True"]
     files = {path.name: path.read_text().splitlines() for path in sorted((site.folder / "log").iterdir())}
     assert len(files) == 2
     lines = [json.loads(line) for lines in files.values() for line in lines]

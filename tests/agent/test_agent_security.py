@@ -444,6 +444,7 @@ def test_a_bomb_is_refused_with_flat_memory(site: Site, tmp_path: Path, how: str
         ("zstd", packed(b"ab", "zstd"), "2 bytes instead of 3"),
         ("gzip", packed(b"abcd", "gzip"), "more than 3"),
     ],
+    ids=map(str, range(17)),
 )
 def test_only_exactly_one_frame_of_the_expected_size_is_unpacked(how: str, stored: bytes, why: str) -> None:
     for step in (1 << 20, 1):
