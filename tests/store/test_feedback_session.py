@@ -265,11 +265,44 @@ def test_an_outcome_that_waited_in_vain_is_kept_and_can_be_taken_again(store: St
     site.told({**told, "predicted_at": of_agent(20_000)[0]["predicted_at"]})
     site.end()
     done = dead_letters.readmit_late(store, CLOCK, REPLAY, "main", join=policy)
-    assert done.ingested == 2  # the outcome, and the window, which was late as well
+    assert done.ingested == 1
     row = check(Site(store, policy).feedback.row)
     assert (row.late, row.compared, row.labelled, row.waiting) == (0, 2, 2, 0)
     assert dead_letters.late_windows(store, "main") == []
     assert [each[:3] for each in rows_of(store) if each[1] == "w1"] == [("WINDOW", "w1", None), ("LABEL", "w1", 1.0)]
+
+
+@pytest.mark.parametrize("late_windows", ["append", "ledger"])
+def test_a_window_that_comes_too_late_for_its_place_is_learned_all_the_same_unless_told_otherwise(
+    store: Store, late_windows: str
+) -> None:
+    policy = JoinPolicy(late_windows=late_windows)
+    site = Site(store, policy)
+    site.told(*of_agent(1000))
+    row = site.told(*of_agent(1))
+    stream = site.end()
+    assert (row.compared, row.windows) == (2, 2)
+    appended = late_windows == "append"
+    assert (stream.late, stream.late_arrivals, stream.released) == ((0, 1, 2) if appended else (1, 0, 1))
+    assert (row.labelled, row.parked) == ((2, 0) if appended else (1, 1))
+    assert stream.read == stream.released + stream.pending + stream.duplicate + stream.late + stream.dead_letter
+    mine = [each for each in rows_of(store) if each[1] == "w1"]
+    if appended:
+        assert mine == [("WINDOW", "w1", None, 3, Acted.UNKNOWN), ("LABEL", "w1", 1.0, 3, Acted.YES)]
+        return
+    assert mine == []
+    dead_letters.readmit_late(store, CLOCK, REPLAY, "main", join=policy)
+    site = Site(store, policy)  # its label waits for it
+    site.end()
+    assert [each[:3] for each in rows_of(store) if each[1] == "w1"] == [("WINDOW", "w1", None), ("LABEL", "w1", 1.0)]
+    assert rows_of(store)[-1][3:] == (3, Acted.YES)
+
+
+def test_a_late_window_of_a_prediction_that_can_not_be_told_from_a_repeat_is_kept_in_the_ledger(store: Store) -> None:
+    site = Site(store, JoinPolicy(horizon_ms=2 * HOUR))
+    site.told(of_agent(20_000)[0])
+    site.told(of_agent(1)[0])
+    assert site.end().late == 1
 
 
 def test_an_outcome_of_a_prediction_made_long_ago_is_late_and_kept_with_it(store: Store) -> None:

@@ -141,6 +141,11 @@ class FeedbackSettings:
         at_least=1,
         at_most=365 * DAY_MS,
     )
+    late_windows: str = setting(
+        "append",
+        "Windows of predictions that come later than replay_buffer tolerates: appended to the log, or kept aside.",
+        choices=("append", "ledger"),
+    )
     max_waiting: int = setting(
         100_000,
         "Predictions, and outcomes, that wait at most; the one that waits longest gives way.",

@@ -5,6 +5,7 @@ comparisons, what waits and the counts are one commit with the windows and label
 after a crash at any moment lines are read again from where the last commit ended, and count once.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +41,12 @@ EVERYTHING: Final = -(1 << 63)  # before every instant
 
 def policy_of(settings: "FeedbackSettings") -> JoinPolicy:
     """Return the policy that the `feedback` settings describe."""
-    return JoinPolicy(horizon_ms=settings.horizon_ms, max_waiting=settings.max_waiting, max_known=settings.max_known)
+    return JoinPolicy(
+        horizon_ms=settings.horizon_ms,
+        max_waiting=settings.max_waiting,
+        max_known=settings.max_known,
+        late_windows=settings.late_windows,
+    )
 
 
 @dataclass(slots=True)
@@ -228,12 +234,25 @@ class FeedbackSession:
         every = np.concatenate([np.array(lines, np.int64) * 2, np.array([m.line for m in good], np.int64) * 2 + 1])
         arrival = np.argsort(every, kind="stable")
         if every.size:
-            done = self._ingest.push(WindowBatch.concat([batch, labels]).take(arrival))
+            done = self._ingest.push(WindowBatch.concat([batch, labels]).take(arrival), keep_late=False)
+            self._settle_late(done.late, rows, parts)
             orphans = [good[int(arrival[row]) - len(window_ids)] for row in done.orphan_rows.tolist()]
             self._work.counts.update(labelled=done.labels_joined, unused=done.labels_duplicate)
             self._ingest.retract(orphans=len(orphans))
             self._park(orphans)
         self._unpark(window_ids)
+
+    def _settle_late(self, late: WindowBatch, rows: dict[int, tuple[int, int]], parts: Sequence[Part]) -> None:
+        """Append windows that came too late for their place, if repeats of their predictions can be told."""
+        if not len(late):
+            return
+        join = self._state.join
+        floor_ms = join.floor_ms if join.policy.late_windows == "append" else sys.maxsize
+        made = [parts[p].lines[n].item for p, n in rows.values()]
+        young = {each.window_id for each in made if isinstance(each, Prediction) and each.predicted_at_ms >= floor_ms}
+        fits = np.array([window_id in young for window_id in late.window_id.to_list()], np.bool_)
+        self._ingest.append(late.take(np.flatnonzero(fits)))
+        self._ingest.keep_late(late.take(np.flatnonzero(~fits)))
 
     def _windows(self, rows: dict[int, tuple[int, int]], parts: Sequence[Part]) -> tuple[WindowBatch, list[int]]:
         """Return the windows of predictions that the stream does not have yet, and the numbers of their lines."""

@@ -170,10 +170,17 @@ class IngestSession:
             self._work.names.append(decoded.names)
             self._work.name_hashes.append(decoded.name_hashes)
 
-    def push(self, batch: WindowBatch) -> Released:
-        """Put rows that have no source position through the buffer; orphan labels are left to the caller."""
+    def push(self, batch: WindowBatch, *, keep_late: bool = True) -> Released:
+        """Put rows that have no source position through the buffer; orphan labels are left to the caller.
+
+        So are windows that came too late, unless they are to be kept (`keep_late`).
+        """
         self._work.changed = True
-        return self._note(self._buffer.push(batch))
+        return self._note(self._buffer.push(batch), keep_late=keep_late)
+
+    def append(self, late: WindowBatch) -> Released:
+        """Put windows behind everything that `push` left to the caller."""
+        return self._note(self._buffer.readmit(late))
 
     def holds(self, ids: Sequence[str]) -> list[bool]:
         """Say of which windows a label would find its place; see ReplayBuffer."""
@@ -182,6 +189,11 @@ class IngestSession:
     def count_duplicates(self, count: int) -> None:
         """Count windows that were read and are in the stream already."""
         self._work.counts.update(read=count, duplicate=count)
+
+    def keep_late(self, late: WindowBatch) -> None:
+        """Put windows into the late ledger that `push` left to the caller."""
+        self._work.late += dead_rows.of_late(late)
+        self._work.counts["late"] += len(late)
 
     def keep(self, *, dead: Sequence[Row] = (), late: Sequence[Row] = ()) -> None:
         """Put rows of a companion, who counts them, into the dead letters and the late ledger."""
@@ -257,7 +269,7 @@ class IngestSession:
             companion.committed()
         return changed
 
-    def _note(self, done: Released) -> Released:
+    def _note(self, done: Released, *, keep_late: bool = True) -> Released:
         """Count what the buffer did and keep its rows for the commit."""
         work = self._work
         if len(done.batch):
@@ -266,14 +278,14 @@ class IngestSession:
             seqs = done.first_seq + done.label_rows
             work.label_seqs.update(zip(seqs.tolist(), done.label_seqs.tolist(), strict=True))
             self._rows_since_end = True
-        work.late += dead_rows.of_late(done.late)
+        if keep_late:
+            self.keep_late(done.late)
         self._gaps = np.concatenate([self._gaps, done.gaps])[-KEPT_GAPS:]
         work.measured += done.telemetry()
         work.counts.update(
             read=done.read,
             released=done.windows,
             duplicate=len(done.duplicates),
-            late=len(done.late),
             late_arrivals=len(done.late_arrivals),
             early=done.early,
             gaps=len(done.gaps),

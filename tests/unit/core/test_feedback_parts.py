@@ -51,6 +51,8 @@ def test_what_is_parked_is_the_same_after_a_restart(told: Label) -> None:
 def test_a_join_without_room_or_time_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
         JoinPolicy(**{name: 0})
+    with pytest.raises(ValueError, match="late_windows must be append or ledger"):
+        JoinPolicy(late_windows="drop")
 
 
 def test_a_join_that_has_seen_nothing_forgets_nothing() -> None:

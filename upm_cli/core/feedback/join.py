@@ -35,11 +35,14 @@ class JoinPolicy:
     horizon_ms: int = 7 * 86_400_000
     max_waiting: int = 100_000
     max_known: int = 1_000_000
+    late_windows: str = "append"  # append | ledger: what becomes of windows that come too late for their place
 
     def __post_init__(self) -> None:
         for name in ("horizon_ms", "max_waiting", "max_known"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.late_windows not in ("append", "ledger"):
+            raise ValueError(f"late_windows must be append or ledger, got {self.late_windows!r}")
 
 
 class Match(NamedTuple):
