@@ -139,6 +139,7 @@ def running(
         server.should_exit = True
         thread.join(30)
         listener.close()
+        fleet.end()
     assert not thread.is_alive()
     assert made.crashes == []
 

@@ -98,6 +98,31 @@ def test_a_model_that_was_damaged_on_its_disk_is_asked_for_again(agent: Running,
     assert agent.put_pointer(pointer, publisher.sent[-1][1]).status == 200
 
 
+def test_a_model_that_is_only_in_memory_is_asked_for(agent: Running, site: Site) -> None:
+    publisher, other = site.publisher(), site.publisher(tenant="acme")
+    send(agent, publisher, site.trained, 9)
+    pointer = site.publish(other, 9)
+    stored = (site.root / places.model(pointer.digest, "zstd")).read_bytes()
+    (agent.options.folder / places.model(pointer.digest, "zstd")).unlink()
+    got = agent.put_pointer(pointer, other.sent[-1][1])
+    assert (got.code, got.json["serving"]["tenant"]) == ("need-model", "acme")
+    assert agent.put_model(pointer, stored).status == 201
+    assert agent.put_pointer(pointer, other.sent[-1][1]).status == 200
+
+
+def test_only_so_many_tenants_are_served(agent: Running, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upm_cli.agent.server.fleet.MOST_AGENTS", 1)
+    assert send(agent, site.publisher(), site.trained).status == 200
+    got = send(agent, site.publisher(tenant="acme"), site.trained)
+    assert (got.status, got.code) == (503, "busy")
+    assert send(agent, site.publisher(serial=3), site.trained).status == 200
+
+
+def test_a_tenant_without_a_proper_name_is_refused(agent: Running) -> None:
+    got = agent.request("PUT", "/pointers/main?tenant=a%00b", {"payload": "", "payloadType": "", "signatures": []})
+    assert (got.status, got.code, got.json["upm_code"]) == (422, "refused", "UPM-E130")
+
+
 def test_what_is_older_is_refused_with_what_is_served(agent: Running, site: Site) -> None:
     publisher = site.publisher()
     send(agent, publisher, site.trained, 0)

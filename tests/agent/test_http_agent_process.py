@@ -20,6 +20,8 @@ from running import Site, ask, running
 
 from upm_cli.adapters.base import Deadline, Delivery
 from upm_cli.adapters.http import HttpAdapter
+from upm_cli.agent.server import run
+from upm_cli.agent.server.options import ServeOptions
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
 from upm_cli.core.delivery import places
@@ -289,6 +291,44 @@ def test_what_keeps_it_from_beginning_is_said(
     assert main(["agent", "token", "token"]) == 0
     assert main(["agent", "serve", "--dir", "state", "--port", "0", *options]) == code
     assert words in capsys.readouterr().err
+
+
+def test_a_key_with_a_password_is_not_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -passout pass:secret -subj /CN=localhost"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    options = ["--dir", str(tmp_path / "agent"), "--port", "0", "--tls-cert", certificate, "--tls-key", key]
+    assert main(["agent", "serve", *options]) == 3
+    assert "the key has a password" in capsys.readouterr().err
+
+
+def test_the_traceback_of_a_bug_goes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("upm_cli.agent.server.fleet.Fleet.serving", lambda self: iter(()))
+    told: list[str] = []
+
+    def started(found: run.Started) -> None:
+        monkeypatch.setattr("upm_cli.agent.server.fleet.Fleet.serving", buggy)
+        threading.Thread(target=ask_and_stop, args=(found.url,)).start()
+
+    def ask_and_stop(url: str) -> None:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        assert ask(connection, "GET", "/status").code == "internal"
+        connection.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    mask = os.umask(0o077)
+    try:
+        assert run.serve(ServeOptions(folder=tmp_path / "agent", port=0), SystemClock(), told.append, started) == 143
+    finally:
+        os.umask(mask)
+    (crash,) = (tmp_path / "agent/crash").iterdir()
+    assert "ZeroDivisionError: a bug" in crash.read_text()
+    assert f"error[UPM-E001]: ZeroDivisionError: a bug; details: {crash}" in told
+    (tmp_path / "file").touch()
+    assert "a bug" in run._crash(ServeOptions(folder=tmp_path / "file"), SystemClock(), ZeroDivisionError("a bug"))
 
 
 def test_the_packages_that_are_missing_are_named(

@@ -1,10 +1,8 @@
 """The ASGI application of an HTTP agent: its routes behind the front."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -32,7 +30,7 @@ def _both(get: Handler, put: Handler) -> Handler:
 
 
 def make_app(fleet: Fleet, options: ServeOptions, clock: Clock, report: Callable[[BaseException], None]) -> ASGIApp:
-    """Return the application. `report` is told of what nobody expected. At its shutdown the fleet ends."""
+    """Return the application. `report` is told of what nobody expected."""
     meter = Meter()
     models, pointers = Models(fleet, options, meter), Pointers(fleet, options, meter)
     predicting, watching = Predicting(fleet, options, meter), Watching(fleet, options, meter, clock)
@@ -53,10 +51,5 @@ def make_app(fleet: Fleet, options: ServeOptions, clock: Clock, report: Callable
     def path_of(endpoint: Any) -> str:
         return paths.get(endpoint, "other")
 
-    @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
-        yield
-        await anyio.to_thread.run_sync(fleet.end)
-
-    router = Router(routes, redirect_slashes=False, lifespan=lifespan)
+    router = Router(routes, redirect_slashes=False)
     return Front(router, options, meter, clock, report, path_of)

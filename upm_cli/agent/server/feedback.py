@@ -52,7 +52,7 @@ def read_log(folder: Path, agent: str, after: int, limit: int, most: int = MOST_
         if number < position >> _SHIFT:
             continue
         start = position & _MASK if number == position >> _SHIFT else 0
-        data = _whole_lines(_read_at(path, start, left), limit)
+        data = _whole_lines(_read_at(path, start, left, is_first=not any(found)), limit)
         found.append(data)
         position = (number << _SHIFT) + start + len(data)
         limit -= data.count(b"\n")
@@ -73,12 +73,14 @@ def _files(folder: Path, agent: str) -> list[tuple[int, Path]]:
     return sorted(numbered.items())
 
 
-def _read_at(path: Path, start: int, most: int) -> bytes:
+def _read_at(path: Path, start: int, most: int, *, is_first: bool) -> bytes:
+    """Return at most `most` bytes from `start` on; the first line is returned whole, however long it is."""
     for each in (path, path.with_suffix("")):  # what was being written may have been finished since
         try:
             with each.open("rb") as file:
                 file.seek(start)
-                return file.read(most)
+                data = file.read(most)
+                return data + file.readline() if is_first and b"\n" not in data else data
         except FileNotFoundError:
             continue
     return b""

@@ -66,13 +66,18 @@ def serve(options: ServeOptions, clock: Clock, tell: Tell, started: Callable[[St
         read_token(options.token_file)
     os.umask(0o077)
     fsio.make_folder(options.folder)
-    with _only_one(options):
+    with _only_one(options), contextlib.closing(_listen(options)) as listener:
         remove_unfinished(options.folder)
         fleet = Fleet(options, clock)
-        with contextlib.closing(_listen(options)) as listener:
+        try:
             fleet.begin()
             started(_started(options, listener, fleet))
-            return asyncio.run(_run(options, fleet, listener, clock, tell))
+            code = asyncio.run(_run(options, fleet, listener, clock, tell))
+        finally:
+            fleet.end()
+        log = fleet.log
+        tell(f"stopped; {log.written:,} lines of the prediction log are written, {log.dropped:,} were dropped")
+        return code
 
 
 async def _run(options: ServeOptions, fleet: Fleet, listener: socket.socket, clock: Clock, tell: Tell) -> int:
@@ -90,9 +95,6 @@ async def _run(options: ServeOptions, fleet: Fleet, listener: socket.socket, clo
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     await server.serve(sockets=[listener])
-    if server.force_exit:
-        fleet.end()
-    tell(f"stopped; {fleet.log.written:,} lines of the prediction log are written, {fleet.log.dropped:,} were dropped")
     return ExitCode.INTERRUPTED if stopped[:1] == [signal.SIGINT] else ExitCode.TERMINATED
 
 
@@ -118,7 +120,7 @@ def configuration(options: ServeOptions, app: Any, report: Report) -> uvicorn.Co
         app,
         http=guarded(limits),
         ws="none",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
