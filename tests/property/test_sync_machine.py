@@ -26,7 +26,7 @@ from upm_cli.core.delivery.machine import (
 )
 from upm_cli.core.delivery.memo import Memo, remember
 from upm_cli.core.delivery.pointer import ModelFile, Place, Pointer
-from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, decide
+from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, after, decide
 from upm_cli.core.records import Adapter, AdapterStatus, Mode, Ring
 
 FILE = ModelFile(codec="zstd", size_bytes=10, raw_bytes=20, file_digest="f" * 64)
@@ -71,7 +71,7 @@ class Delivery(RuleBasedStateMachine):
         took = decide(pointer, self.agent, None, self.now)
         if took not in REFUSED and took is not Took.SAME:
             self.steps_down += took is Took.LOWERED
-            self.agent = Seen(place=pointer.place, digest=pointer.digest, issued_at_ms=pointer.issued_at_ms)
+            self.agent = after(pointer, self.agent, took, None)
             self.serving = pointer.version
         return took
 
@@ -200,4 +200,4 @@ class Delivery(RuleBasedStateMachine):
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestDelivery.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)

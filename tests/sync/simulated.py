@@ -12,7 +12,7 @@ from upm_cli.clock import Clock, ManualClock
 from upm_cli.config.schema import AdapterSyncSettings, Settings
 from upm_cli.core.delivery import envelope, pointer
 from upm_cli.core.delivery.pointer import Pointer
-from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, decide
+from upm_cli.core.delivery.ratchet import REFUSED, Seen, Took, after, decide
 from upm_cli.core.records import Adapter, AdapterStatus, Mode
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import made_up
@@ -32,6 +32,7 @@ class Agent:
     name: str
     clock: Clock
     serving: Pointer | None = None
+    seen: Seen | None = None
     served: list[tuple[Pointer, Took]] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
 
@@ -43,14 +44,10 @@ class Agent:
         self.models.add(wanted.digest)
         took = decide(wanted, self.seen, None, self.clock.now_ms())
         if took not in REFUSED and took is not Took.SAME:
+            self.seen = after(wanted, self.seen, took, None)
             self.serving = wanted
             self.served.append((wanted, took))
         return took
-
-    @property
-    def seen(self) -> Seen | None:
-        now = self.serving
-        return None if now is None else Seen(place=now.place, digest=now.digest, issued_at_ms=now.issued_at_ms)
 
     def ack(self) -> Ack | None:
         now = self.serving

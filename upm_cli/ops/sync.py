@@ -188,8 +188,11 @@ class Syncer:
         now_s, every_s = self._clock.monotonic_s(), self._limits.look_ms / 1000
         due: dict[str | None, list[Adapter]] = {}
         for key, row in self._rows.items():
-            is_there = row.status is AdapterStatus.SYNCED and row.pointer is not None and key not in self._claimed
-            if is_there and now_s >= self._looked_s.setdefault(key, now_s - every_s * self._chance.random()) + every_s:
+            if (
+                key not in self._claimed
+                and _is_looked_at(row)
+                and now_s >= self._looked_s.setdefault(key, now_s - every_s * self._chance.random()) + every_s
+            ):
                 due.setdefault(self._kinds.group(row), []).append(row)
         for group, rows in due.items():
             step = 1 if group is None else _LOOK_ROWS
@@ -246,7 +249,7 @@ class Syncer:
             return
         self._rows[result.key] = after
         self._book.enter(entry, row, after)
-        if Memo.of(after).seen is not None or (isinstance(entry, Look) and after.status is not row.status):
+        if Memo.of(after).seen != Memo.of(row).seen or (isinstance(entry, Look) and after.status is not row.status):
             self._trigger.due_ms = 0  # the plan has to deal with it
 
     def _tried(self, outcome: Outcome, row: Adapter) -> Tried:
@@ -289,6 +292,11 @@ def _policies(limits: "AdapterSyncSettings") -> tuple[RetryPolicy, BreakerPolicy
         BreakerPolicy(failures=limits.breaker_failures, cooldown_ms=limits.breaker_cooldown_ms),
         ClaimPolicy(batch=limits.sync_batch_size, parallel=limits.max_parallel),
     )
+
+
+def _is_looked_at(row: Adapter) -> bool:
+    """Say whether the place of `row` is worth a look: it is in sync, or knows more than we do and may forget it."""
+    return row.pointer is not None if row.status is AdapterStatus.SYNCED else Memo.of(row).seen is not None
 
 
 def _seeded(rows: Iterable[Adapter]) -> dict[str, Breaker]:

@@ -241,6 +241,8 @@ def test_an_agent_ahead_of_a_restored_state_waits_for_a_person_and_then_steps_do
     stuck = plan(row, target(1), TERMS).row
     assert (stuck.status, stuck.pointer) == (AdapterStatus.ERRORED, None)
     assert "has taken a pointer of epoch 7, serial 3; the trainer is at epoch 1" in (stuck.last_error or "")
+    forgot = looked(stuck, None, NOW)
+    assert plan(forgot, target(1), TERMS).why is Why.FIRST  # it was set up anew
     let = remember(stuck, lowers=Place(7, 3))
     found = plan(let, target(1), TERMS)
     assert found.pointer is not None

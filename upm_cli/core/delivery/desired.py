@@ -200,8 +200,8 @@ def _barred(row: Adapter, target: Target, now_ms: int) -> Adapter:
     """The version must not be sent anew. Where it is confirmed already it stays; else what is confirmed is wanted."""
     model = target.model
     assert model is not None
-    if row.version == model.version and row.status is AdapterStatus.SYNCED and acked(row) == place(row):
-        return _noted(row, f"{target.barred}; it is not sent anew")
+    if row.version == row.acked_version == model.version and acked(row) == place(row):
+        return _noted(_changed(row, now_ms, **_waiting(row)), f"{target.barred}; it is not sent anew")
     changed = _changed(row, now_ms, version=row.acked_version, digest=row.acked_digest, pointer=None, **_waiting(row))
     return _noted(changed, f"{target.barred}: not sent{_keeps(row)}")
 

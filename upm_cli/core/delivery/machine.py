@@ -133,7 +133,7 @@ def failed(row: Adapter, sent: Place, policy: RetryPolicy, what: Failed) -> Adap
 
 def retried(row: Adapter, at_ms: int) -> Adapter:
     """A person wants it tried now, from the first try on."""
-    if row.pointer is None:
+    if row.pointer is None or row.status is AdapterStatus.SYNCED:
         return row
     return replace(row, status=AdapterStatus.PENDING, attempts=0, next_attempt_at_ms=None, updated_at_ms=at_ms)
 
@@ -154,6 +154,8 @@ def looked(row: Adapter, found: Found | None, at_ms: int) -> Adapter:
     it (`desired.next_place`).
     """
     memo = Memo.of(row)
+    if memo.seen is not None and (found is None or found.place < memo.seen):
+        row = remember(row, seen=None)  # it was set up anew: nothing stands in the way any more
     if found is None:
         return _lost(row, None, at_ms) if row.status is AdapterStatus.SYNCED and row.acked_serial else row
     if (found.place, found.digest) == (acked(row), row.acked_digest):
