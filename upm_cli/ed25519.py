@@ -6,7 +6,7 @@ Keys travel as raw bytes: 32 of a private key's seed, 32 of a public key, 64 of 
 import hashlib
 from typing import Final
 
-from upm_cli.errors import InvalidError, UsageError
+from upm_cli.errors import IntegrityError, UsageError
 
 SEED_BYTES: Final = 32
 PUBLIC_BYTES: Final = 32
@@ -19,12 +19,12 @@ def key_id(public: bytes) -> str:
 
 
 def public_of(seed: bytes) -> bytes:
-    """Return the public key that belongs to the private `seed`. Raises InvalidError for a seed of another size."""
+    """Return the public key that belongs to the private `seed`. Raises IntegrityError for a seed of another size."""
     return bytes(_private(seed).public_key().public_bytes_raw())
 
 
 def sign(seed: bytes, message: bytes) -> bytes:
-    """Return the signature of `message`, always the same for the same key. Raises InvalidError for a bad seed."""
+    """Return the signature of `message`, always the same for the same key. Raises IntegrityError for a bad seed."""
     return bytes(_private(seed).sign(message))
 
 
@@ -50,7 +50,7 @@ def _private(seed: bytes):  # type: ignore[no-untyped-def]  # its type would imp
     except ImportError as exc:
         raise _missing() from exc
     if len(seed) != SEED_BYTES:
-        raise InvalidError(f"a private key has {SEED_BYTES} bytes, not {len(seed)}", code="UPM-E110")
+        raise IntegrityError(f"a private key has {SEED_BYTES} bytes, not {len(seed)}", code="UPM-E112")
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 

@@ -1,13 +1,16 @@
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from upm_cli import errors
 from upm_cli.app import main
+from upm_cli.core.gate_guide import GUIDES
 from upm_cli.exit_codes import for_error
-from upm_cli.ops.explain import explain, pages, parse_pages
+from upm_cli.ops.explain import ALERT, explain, pages, parse_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"UPM-[A-Z]\d{3}")
@@ -57,6 +60,56 @@ def test_the_exit_code_on_a_page_is_what_the_error_ends_with() -> None:
         assert explain(error.code).exit_code == for_error(error), error.code
 
 
+def raised() -> Iterator[tuple[str, type[errors.UpmError], str]]:
+    """Yield every code that is written beside the error it is raised with: in a call, or as a class's default."""
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    for file in sorted((ROOT / "upm_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
+                for given in node.keywords:
+                    if given.arg == "code" and isinstance(given.value, ast.Constant):
+                        yield str(given.value.value), kinds[node.func.id], f"{file.name}:{node.lineno}"
+
+
+def test_the_exit_code_on_a_page_is_that_of_the_error_it_is_raised_with() -> None:
+    found = list(raised())
+    assert len(found) > 150
+    wrong = [
+        (code, where, explain(code).exit_code)
+        for code, kind, where in found
+        if code in pages() and explain(code).exit_code != for_error(kind("x"))
+    ]
+    assert wrong == []
+
+
+def test_every_page_but_an_alert_says_how_a_command_ends() -> None:
+    assert {code for code, page in pages().items() if (page.exit_code is None) != code.startswith(ALERT)} == set()
+
+
+def test_every_gate_in_the_source_is_explained_by_its_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(file.read_text() for file in sorted((ROOT / "upm_cli/core").rglob("*.py")))
+    gates = set(re.findall(r'gate="([a-z_]+)"', text))
+    assert len(gates) > 10
+    assert gates <= {guide.gate for guide in GUIDES}
+    for gate in sorted(gates):
+        code, out, _ = run(capsys, "explain", gate, "--json")
+        assert (code, json.loads(out)["gate"]) == (0, gate)
+
+
+def test_a_gate_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "explain", "gate", "quarantine", "-o", "table")
+    assert out.splitlines()[0] == "gate quarantine   (of activation and rollout; never overridden)"
+    assert run(capsys, "explain", "quarantine", "-o", "table")[1] == out
+
+
+def test_a_word_that_is_nothing_gets_the_nearest_code_or_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "explain", "gate", "quarantin")
+    assert (code, "did you mean 'quarantine'?" in err) == (4, True)
+    code, _, err = run(capsys, "explain", "evidense")
+    assert (code, "did you mean 'evidence'?" in err) == (4, True)
+    assert run(capsys, "explain", "UPM-E040", "extra")[0] == 2
+
+
 @pytest.mark.parametrize("word", ["UPM-E070", "upm-e070", "E070", " e070 "])
 def test_a_page_is_found_by_any_spelling_of_its_code(capsys: pytest.CaptureFixture[str], word: str) -> None:
     code, out, _ = run(capsys, "explain", word, "--json")
@@ -79,11 +132,12 @@ def test_an_unknown_code_is_not_found_with_the_nearest_one(capsys: pytest.Captur
 
 
 def test_pages_are_read_from_plain_text() -> None:
-    text = "## UPM-E999 A title\n\nWhat: one\ntwo.\n\nWhy: because.\n\nDo: this.\n"
+    text = "## UPM-E999 A title\n\nExit: 4\n\nWhat: one\ntwo.\n\nWhy: because.\n\nDo: this.\n"
     (page,) = parse_pages(text).values()
-    assert (page.code, page.title, page.what, page.why, page.do) == (
+    assert (page.code, page.title, page.exit_code, page.what, page.why, page.do) == (
         "UPM-E999",
         "A title",
+        4,
         "one two.",
         "because.",
         "this.",

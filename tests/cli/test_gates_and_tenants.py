@@ -75,7 +75,7 @@ def test_every_gate_that_can_say_no_is_explained(paced: Paced) -> None:
     assert not explained["quarantine"]["overridable"]
     assert explained["freeze"]["overridable"]
     code, error = paced.error("gate", "explain", "evidense")
-    assert (code, error["hint"]) == (4, "did you mean evidence?")
+    assert (code, error["hint"]) == (4, "did you mean 'evidence'?")
 
 
 def test_a_refused_activation_names_gate_numbers_what_helps_and_the_override(paced: Paced) -> None:

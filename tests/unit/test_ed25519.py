@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from upm_cli import ed25519
-from upm_cli.errors import InvalidError, UsageError
+from upm_cli.errors import IntegrityError, UsageError
 
 # RFC 8032, section 7.1: secret key, public key, message, signature
 VECTORS = [
@@ -76,7 +76,7 @@ def test_bytes_that_are_no_key_or_signature_verify_nothing() -> None:
 
 def test_a_seed_of_another_size_is_refused() -> None:
     for seed in (b"", bytes(31), bytes(33)):
-        with pytest.raises(InvalidError):
+        with pytest.raises(IntegrityError):
             ed25519.sign(seed, b"")
 
 

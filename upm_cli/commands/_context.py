@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +16,7 @@ from upm_cli import actors
 from upm_cli.clock import Clock
 from upm_cli.commands._diagnostics import Diagnostics
 from upm_cli.errors import NotFoundError, UsageError
+from upm_cli.nearest import choices, nearest
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -180,7 +180,7 @@ class Context:
         if not chosen:
             return "table" if sys.stdout.isatty() else "tsv"
         if chosen not in FORMATS:
-            raise UsageError(f"no output format {chosen!r}", hint=f"one of {', '.join(FORMATS)}")
+            raise UsageError(f"no output format {chosen!r}", hint=choices(chosen, FORMATS))
         return chosen
 
     @property
@@ -220,8 +220,8 @@ class Context:
         if given is not None:
             if given in known:
                 return given
-            near = get_close_matches(given, known, 1)
-            guess = f". Did you mean {near[0]!r}?" if near else ""
+            near = nearest(given, known)
+            guess = f". Did you mean {near!r}?" if near is not None else ""
             raise NotFoundError(
                 f"no trainer {given!r}{guess}",
                 hint=f"there {'is' if len(known) == 1 else 'are'} {len(known)}: upm trainer list",

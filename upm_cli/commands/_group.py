@@ -4,7 +4,6 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -14,6 +13,7 @@ from upm_cli.commands._coerce import plain_value, use_plain_values
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.errors import UsageError
+from upm_cli.nearest import nearest
 
 COMPLETE = "_UPM_COMPLETE"  # set by the shell when it asks how a word could go on
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -74,9 +74,9 @@ class PlainGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = get_close_matches(name, self.list_commands(ctx), 1)
+            near = nearest(name, self.list_commands(ctx))
             path = ctx.command_path
-            hint = f"did you mean: {path} {near[0]}" if near else f"{path} --help lists them"
+            hint = f"did you mean: {path} {near}" if near else f"{path} --help lists them"
             raise UsageError(f"no command {name!r}", hint=hint, code="UPM-E026")
         return super().resolve_command(ctx, args)
 

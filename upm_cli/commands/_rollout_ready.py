@@ -10,6 +10,7 @@ from upm_cli.commands._output import Column, Table, emit
 from upm_cli.commands._versions import TrainerArg
 from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
+from upm_cli.nearest import choices
 
 if TYPE_CHECKING:
     from upm_cli.core.rollouts.readiness import Readiness
@@ -44,7 +45,7 @@ def readiness(
     from upm_cli.store import feature_watches
 
     if require is not None and require not in STEPS:
-        raise UsageError(f"--require {require!r} is no step", hint=f"one of {', '.join(STEPS)}", code="UPM-E029")
+        raise UsageError(f"--require {require!r} is no step", hint=choices(require, STEPS), code="UPM-E029")
     name = ctx.trainer_name(trainer)
     with ctx.store.read() as reader:
         found = ops.assess(reader, ctx.clock, ctx.settings, ctx.store.home, name)

@@ -7,6 +7,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._times import moment_ms
 from upm_cli.errors import NotFoundError, UsageError
+from upm_cli.nearest import choices
 
 if TYPE_CHECKING:
     from upm_cli.core.records import Ring
@@ -70,5 +71,6 @@ def parse_ring(text: str | None, option: str) -> "Ring | None":
     if text is None:
         return None
     if text not in list(Ring):
-        raise UsageError(f"{option} {text!r} is not a stage", hint=f"one of {', '.join(Ring)}", code="UPM-E029")
+        hint = choices(text, Ring)
+        raise UsageError(f"{option} {text!r} is not a stage", hint=hint, code="UPM-E029")
     return Ring(text)

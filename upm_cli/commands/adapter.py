@@ -12,6 +12,7 @@ from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Table, emit
 from upm_cli.errors import UsageError
+from upm_cli.nearest import choices
 
 if TYPE_CHECKING:
     from upm_cli.ops.adapters import Added
@@ -71,7 +72,7 @@ def add(
     from upm_cli.ops import adapters
 
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"no kind of adapter {kind!r}", hint=f"one of {', '.join(KINDS)}", code="UPM-E029")
+        raise UsageError(f"no kind of adapter {kind!r}", hint=choices(kind, KINDS), code="UPM-E029")
     if (kind == "directory" and path is None) or (kind == "http" and url is None):
         raise UsageError(
             f"an adapter of kind {kind} needs {'--path DIR' if kind == 'directory' else '--url URL'}",

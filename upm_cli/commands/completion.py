@@ -9,6 +9,7 @@ from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import emit, write
 from upm_cli.errors import UsageError
+from upm_cli.nearest import choices
 
 _SHELLS = {
     "bash": ('eval "$(_UPM_COMPLETE=source_bash upm)"', "~/.bashrc"),
@@ -33,7 +34,7 @@ def show(
     """
     name = shell or ctx.environ.get("SHELL", "").rpartition("/")[2]
     if name not in _SHELLS:
-        raise UsageError(f"no completion for shell {name!r}", hint=f"one of {', '.join(_SHELLS)}")
+        raise UsageError(f"no completion for shell {name!r}", hint=choices(name, _SHELLS))
     line, file = _SHELLS[name]
     if ctx.output in ("json", "jsonl"):
         emit(ctx, {"shell": name, "line": line, "file": file})

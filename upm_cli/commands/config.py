@@ -11,6 +11,7 @@ from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit, plain, write
 from upm_cli.errors import NotFoundError
+from upm_cli.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from upm_cli.config.load import Loaded
@@ -123,10 +124,9 @@ def _load(ctx: Context) -> "Loaded":
 
 
 def _unknown(key: str) -> NotFoundError:
-    from upm_cli.config.problems import nearest
     from upm_cli.config.schema import SECTIONS, SPECS
 
-    guess = nearest(key, [*SPECS, *SECTIONS])
+    guess = did_you_mean(key, [*SPECS, *SECTIONS])
     return NotFoundError(f"no setting {key!r}", hint=guess or "upm config show lists them", code="UPM-E049")
 
 

@@ -97,21 +97,14 @@ def explain(
 
     Example: upm gate explain evidence
     """
-    from difflib import get_close_matches
-
     from upm_cli.core.gate_guide import GUIDES
-    from upm_cli.errors import NotFoundError
+    from upm_cli.ops import explain as ops
 
+    shown = GUIDES if gate is None else [ops.gate(gate)]
     rows = [
         {"gate": each.gate, "of": each.of, "asks": each.asks, "opens": each.opens, "overridable": each.is_overridable}
-        for each in GUIDES
-        if gate in (None, each.gate)
+        for each in shown
     ]
-    if not rows:
-        names = [each.gate for each in GUIDES]
-        near = get_close_matches(str(gate), names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-        raise NotFoundError(f"no gate {gate!r}", hint=hint, code="UPM-E045")
     columns = [
         Column("gate", "GATE"),
         Column("of", "ASKED FOR", show=lambda of: "activation, rollout" if of == "both" else of),

@@ -16,6 +16,7 @@ from upm_cli.commands._refusal import telling
 from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version
 from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
+from upm_cli.nearest import choices
 
 if TYPE_CHECKING:
     from upm_cli.ops.rollout import Looked
@@ -94,7 +95,7 @@ def status(
     from upm_cli.commands._rollout_watch import show, watch_it
 
     if until is not None and until not in UNTIL:
-        raise UsageError(f"--until {until!r} is no state", hint=f"one of {', '.join(UNTIL)}", code="UPM-E029")
+        raise UsageError(f"--until {until!r} is no state", hint=choices(until, UNTIL), code="UPM-E029")
     name = ctx.trainer_name(trainer)
     if watch or until is not None:
         return watch_it(ctx, name, until)

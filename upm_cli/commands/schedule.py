@@ -11,6 +11,7 @@ from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import emit
 from upm_cli.errors import UsageError
+from upm_cli.nearest import choices
 
 KINDS = ("cron", "systemd")
 
@@ -39,7 +40,7 @@ def show(
     from upm_cli.store import adapters, fsio, trainers
 
     if kind not in KINDS:
-        raise UsageError(f"no schedule {kind!r}", hint=f"one of {', '.join(KINDS)}", code="UPM-E029")
+        raise UsageError(f"no schedule {kind!r}", hint=choices(kind, KINDS), code="UPM-E029")
     with ctx.store.read() as reader:
         known = [row.name for row in trainers.list_all(reader)]
         delivers = bool(adapters.list_all(reader))

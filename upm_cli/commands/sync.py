@@ -275,8 +275,8 @@ def _ingest(ctx: Context, found: "Sequence[Collected]") -> int:
 
     code = 0
     for each in found:
-        if not each.folder.is_dir():
-            continue
+        if not any(each.folder.glob("[!.]*")):
+            continue  # nothing ever came from there
         shared = ["-C", str(ctx.project), "-q", *(word for each in ctx.globals.overrides for word in ("--set", each))]
         command = [sys.executable, "-m", "upm_cli", *ingest_words(each), *shared]
         code = code or subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode

@@ -9,6 +9,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.errors import NotFoundError, UsageError
+from upm_cli.nearest import choices
 
 SCREENS = ("overview", "snapshots")
 
@@ -32,7 +33,7 @@ def tui(
     Example: upm tui --read-only
     """
     if screen not in SCREENS:
-        raise UsageError(f"no screen {screen!r}", hint=f"one of {', '.join(SCREENS)}", code="UPM-E029")
+        raise UsageError(f"no screen {screen!r}", hint=choices(screen, SCREENS), code="UPM-E029")
     _need_terminal(ctx)
     store, settings = ctx.store, ctx.settings
     store.token()  # no state: say so before the screen is taken over

@@ -6,9 +6,10 @@ from typing import Any
 
 from upm_cli.config.fields import Spec, specs
 from upm_cli.config.nodes import Node
-from upm_cli.config.problems import Place, Problem, nearest
+from upm_cli.config.problems import Place, Problem
 from upm_cli.errors import UsageError
 from upm_cli.ids import check_name
+from upm_cli.nearest import did_you_mean
 
 _WRONG = object()
 _SWITCH = {"1": True, "yes": True, "on": True, "true": True, "0": False, "no": False, "off": False, "false": False}
@@ -66,7 +67,7 @@ class Checker:
             return self.add("UPM-C012", said, node.place, path)
         if spec.choices and value not in spec.choices:
             said = f"{path} must be one of {', '.join(spec.choices)}, got {_shown(value)}"
-            return self.add("UPM-C013", said, node.place, path, nearest(value, spec.choices))
+            return self.add("UPM-C013", said, node.place, path, did_you_mean(value, spec.choices))
         return float(value) if spec.kind == "float" else value
 
     def _names(self, spec: Spec, node: Node, path: str) -> Any:
@@ -135,7 +136,7 @@ class Checker:
     def unknown(self, name: str, place: Place, parent: str, known: list[str]) -> None:
         """Note a key that does not exist."""
         path = f"{parent}.{name}" if parent else name
-        fix = nearest(name, known) or f"known: {', '.join(known)}"
+        fix = did_you_mean(name, known) or f"known: {', '.join(known)}"
         self.add("UPM-C003", f"unknown key {name!r}", place, path, fix)
 
     def _check_name(self, name: str, place: Place, path: str) -> None:

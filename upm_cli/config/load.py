@@ -10,10 +10,11 @@ from typing import Any
 
 from upm_cli.config.checks import Checker
 from upm_cli.config.nodes import MAX_BYTES, Malformed, Node, parse
-from upm_cli.config.problems import ConfigError, Place, Problem, nearest
+from upm_cli.config.problems import ConfigError, Place, Problem
 from upm_cli.config.rules import check_rules
 from upm_cli.config.schema import SECTIONS, SPECS, Settings
 from upm_cli.errors import NotFoundError
+from upm_cli.nearest import did_you_mean
 
 FILE_NAME = "upm.yaml"
 _FLAG_VARIABLES = ("UPM_FEATURES_UNIFIED_MODEL", "TL_FEATURES_UNIFIED_MODEL")  # the first one wins
@@ -135,7 +136,7 @@ def _read_section(layers: _Layers, section: str, node: Node, name: str) -> None:
 def _hint_section(word: str) -> str:
     """Return a hint for a key that is no section: the nearest section, or the section it belongs into."""
     homes = [path for path, spec in SPECS.items() if spec.key == word]
-    return f"it belongs under {homes[0].partition('.')[0]}:" if homes else nearest(word, SECTIONS)
+    return f"it belongs under {homes[0].partition('.')[0]}:" if homes else did_you_mean(word, SECTIONS)
 
 
 def _settings_of(section: str) -> Iterable[Any]:
@@ -155,7 +156,7 @@ def _read_variables(layers: _Layers, environ: Mapping[str, str]) -> None:
         else:
             known = [f"UPM_{known.upper().replace('.', '__')}" for known in SPECS]
             layers.add(
-                "UPM-C020", f"variable {name} names no setting", Place(where=name), path, nearest(name, known, 0.8)
+                "UPM-C020", f"variable {name} names no setting", Place(where=name), path, did_you_mean(name, known, 0.8)
             )
 
 
@@ -166,7 +167,7 @@ def _read_overrides(layers: _Layers, overrides: Sequence[str]) -> None:
         if not equals:
             layers.add("UPM-C021", f"--set {text!r} has no '='", Place(where="--set"), fix="write --set KEY=VALUE")
         elif path not in SPECS:
-            fix = nearest(path, list(SPECS)) or "upm config show lists them"
+            fix = did_you_mean(path, list(SPECS)) or "upm config show lists them"
             layers.add("UPM-C021", f"--set: no setting {path!r}", Place(where="--set"), path, fix)
         else:
             _take_text(layers, path, value, "flag", f"--set {path}")

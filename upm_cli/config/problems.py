@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from upm_cli.errors import InvalidError
@@ -65,9 +64,3 @@ class ConfigError(InvalidError):
             context={"problems": [problem.as_object() for problem in problems]},
         )
         self.problems = tuple(problems)
-
-
-def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return "did you mean 'x'?" for the nearest of `known`, or nothing."""
-    near = get_close_matches(word, known, 1, cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""

@@ -8,6 +8,7 @@ from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 from upm_cli.core.notices import TOPICS
 from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.rollouts.stage_text import parse_stage
+from upm_cli.nearest import hint_for
 
 _LOSSES = {
     "binary": ("auto", "logistic"),
@@ -69,5 +70,5 @@ def _check_webhooks(settings: Settings, add: Callable[[str, str, str], None]) ->
         if not webhook.url:
             add("notify.webhooks", f"webhook {webhook.name} has no url", "url: https://…")
         if unknown := [topic for topic in webhook.topics if topic not in TOPICS]:
-            known = f"known: {', '.join(TOPICS)}"
+            known = hint_for(unknown[0], TOPICS, f"known: {', '.join(TOPICS)}")
             add("notify.webhooks", f"webhook {webhook.name} asks for {unknown[0]!r}, which is no topic", known)

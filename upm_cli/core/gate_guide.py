@@ -142,4 +142,10 @@ GUIDES: Final = (
         asks="Is it not paused?",
         opens="upm rollout resume",
     ),
+    Guide(
+        gate="rollback",
+        of="rollout",
+        asks="To try again: does the version of the rollout before serve no tenant any more?",
+        opens="upm rollout abort, or upm rollback",
+    ),
 )

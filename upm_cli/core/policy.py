@@ -16,6 +16,7 @@ from upm_cli.core.gates import OVERRIDABLE, GateResult
 from upm_cli.core.records import Override, Ring
 from upm_cli.core.rollouts.exposure import EVERYONE, tenant_name
 from upm_cli.errors import RefusedError
+from upm_cli.nearest import hint_for
 
 HOUR_MS: Final = 3_600_000
 
@@ -169,7 +170,11 @@ def check_override(
     if gate not in OVERRIDABLE:
         raise _no_override(
             f"gate {gate} can't be overridden",
-            f"these can: {', '.join(OVERRIDABLE)}; a quarantine is lifted with upm snapshot release",
+            hint_for(
+                gate,
+                OVERRIDABLE,
+                f"these can: {', '.join(OVERRIDABLE)}; a quarantine is lifted with upm snapshot release",
+            ),
             gate,
         )
     if not reason.strip():

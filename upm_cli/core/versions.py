@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from upm_cli.core.records import Activation, Ring, Snapshot, SnapshotStatus
 from upm_cli.errors import NotFoundError, UsageError
+from upm_cli.nearest import hint_for
 
 Live = Mapping[Ring, Activation]
 Lineage = Sequence[Mapping[str, Any]]
@@ -42,7 +43,11 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
     if word not in _WORDS:
         raise UsageError(
             f"{word!r} is not a version of {trainer}",
-            hint=f"use a number (42, v42), one of {', '.join(_WORDS)}, or @2h for what was active two hours ago",
+            hint=hint_for(
+                word,
+                _WORDS,
+                f"use a number (42, v42), one of {', '.join(_WORDS)}, or @2h for what was active two hours ago",
+            ),
             code="UPM-E029",
         )
     where = ring or default_ring(live)
@@ -59,7 +64,9 @@ def resolve_version(word: str, trainer: str, versions: Sequence[int], live: Live
 
 def _no_version(word: str, trainer: str, versions: Sequence[int]) -> NotFoundError:
     known = f"it has v{min(versions)} to v{max(versions)}" if versions else "it has none yet"
-    hint = f"upm snapshot list {trainer}" if versions else f"upm snapshot create {trainer}"
+    hint = f"upm snapshot create {trainer}"
+    if versions:
+        hint = hint_for(word, [f"v{version}" for version in versions], f"upm snapshot list {trainer}")
     return NotFoundError(f"trainer {trainer} has no snapshot {word}; {known}", hint=hint, code="UPM-E044")
 
 

@@ -13,6 +13,7 @@ from upm_cli.core.records import Adapter, AdapterStatus, Mode
 from upm_cli.core.rollouts.exposure import tenant_name
 from upm_cli.errors import NotFoundError, UsageError
 from upm_cli.ids import check_name, iso
+from upm_cli.nearest import hint_for
 from upm_cli.ops import authority
 from upm_cli.ops.adapter_places import check_directory, check_secret
 from upm_cli.store import adapters, sync_tallies
@@ -180,7 +181,9 @@ def find(reader: "Reader", key: str) -> list[Adapter]:
         known = sorted({row.adapter_key for row in adapters.list_all(reader)})
         raise NotFoundError(
             f"no adapter {key!r}",
-            hint=f"there are: {', '.join(known[:10])}" if known else "there are none yet: upm adapter add --help",
+            hint=hint_for(key, known, f"there are: {', '.join(known[:10])}")
+            if known
+            else "there are none yet: upm adapter add --help",
             code="UPM-E122",
             context={"adapter": key, "known": known[:10]},
         )
@@ -206,9 +209,8 @@ def remove(
         rows = find(tx, key)
         missing = set(tenants) - {row.tenant_id for row in rows}
         if missing:
-            raise NotFoundError(
-                f"adapter {key} has no tenant {min(missing)!r}", hint=f"upm adapter show {key}", code="UPM-E122"
-            )
+            hint = hint_for(min(missing), [row.tenant_id for row in rows], f"upm adapter show {key}")
+            raise NotFoundError(f"adapter {key} has no tenant {min(missing)!r}", hint=hint, code="UPM-E122")
         going = [row for row in rows if not tenants or row.tenant_id in tenants]
         if not dry_run:
             for row in going:

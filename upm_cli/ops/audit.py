@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli.core.decision import inputs_digest, recompute
 from upm_cli.errors import IntegrityError, InvalidError, NotFoundError, UpmError, UsageError
 from upm_cli.ids import iso
+from upm_cli.nearest import did_you_mean
 from upm_cli.store import activations, fsio, ledger, trainers
 
 if TYPE_CHECKING:
@@ -284,6 +284,5 @@ def check_actions(patterns: Sequence[str], known: Iterable[str]) -> None:
     actions = sorted(set(known))
     for pattern in patterns:
         if not any(fnmatchcase(action, pattern) for action in actions):
-            near = get_close_matches(pattern, actions, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(actions) or 'none'}"
+            hint = did_you_mean(pattern, actions) or f"there are {', '.join(actions) or 'none'}"
             raise UsageError(f"no entry of the ledger is a {pattern!r}", hint=hint, code="UPM-E029")

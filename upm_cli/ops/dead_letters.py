@@ -12,6 +12,7 @@ from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.core.window import WindowBatch
 from upm_cli.errors import NotFoundError
+from upm_cli.nearest import hint_for
 from upm_cli.ops import feedback_rows
 from upm_cli.ops.dead_rows import ORPHAN, DeadLetter, late_batch
 from upm_cli.ops.feedback import FeedbackSession
@@ -23,7 +24,7 @@ from upm_cli.store import lease, rejects, segments, streams
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
-    from upm_cli.store.session import Store
+    from upm_cli.store.session import Reader, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def retry(
     (naming the holder) while an ingest worker has the stream.
     """
     with store.read() as reader:
-        _known(streams.find(reader, stream), stream)
+        _known(reader, stream)
         files = segments.list_for(reader, "dead", stream)
     if not files:
         return Retried()
@@ -100,7 +101,7 @@ def readmit_late(
     It is empty then, but for outcomes that still have no prediction. One file is one commit. Errors as for `retry`.
     """
     with store.read() as reader:
-        _known(streams.find(reader, stream), stream)
+        _known(reader, stream)
         if not segments.list_for(reader, "late", stream):
             return Retried()
     with lease.acquire(store.home, f"ingest-{stream}", f"upm events dead-letters --late --retry of {stream}"):
@@ -194,12 +195,14 @@ def _decode(session: IngestSession, decoder: Decoder, letter: DeadLetter) -> tup
 
 def _rows(store: "Store", stream: str, kind: str) -> Iterator[Mapping[str, Any]]:
     with store.read() as reader:
-        _known(streams.find(reader, stream), stream)
+        _known(reader, stream)
         files = segments.list_for(reader, kind, stream)
     for file in files:
         yield from rejects.read(store.home, file)
 
 
-def _known(found: object, stream: str) -> None:
-    if found is None:
-        raise NotFoundError(f"there is no stream {stream}", hint="upm status lists what there is", code="UPM-E040")
+def _known(reader: "Reader", stream: str) -> None:
+    known = [found.name for found in streams.list_all(reader)]
+    if stream not in known:
+        hint = hint_for(stream, known, "upm status lists what there is")
+        raise NotFoundError(f"there is no stream {stream}", hint=hint, code="UPM-E040")

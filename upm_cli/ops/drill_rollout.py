@@ -23,6 +23,7 @@ from upm_cli.core.rollouts.decisions import (
 from upm_cli.core.rollouts.policy import HOUR_MS, RolloutPolicy
 from upm_cli.core.rollouts.state import Phase, RolloutState
 from upm_cli.errors import UsageError
+from upm_cli.nearest import hint_for
 from upm_cli.ops import made_up, rollout
 from upm_cli.ops.made_up_evidence import prove
 from upm_cli.ops.rollout_policy import policy_of
@@ -82,7 +83,8 @@ def parse_harm(text: str, policy: RolloutPolicy) -> int:
         if wanted in (f"{index + 1}", f"step{index + 1}", name, name.removesuffix("%"), f"{stage.percent}%"):
             return index
     names = ", ".join(f"{step}: {stage.name}" for step, stage in enumerate(policy.stages, start=1))
-    raise UsageError(f"--harm {text!r} is no stage", hint=f"one of {names}", code="UPM-E029")
+    hint = hint_for(text, [stage.name for stage in policy.stages], f"one of {names}")
+    raise UsageError(f"--harm {text!r} is no stage", hint=hint, code="UPM-E029")
 
 
 def drill_rollout(settings: "Settings", *, harm: str | None = None, days: float | None = None) -> Rehearsed:

@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,6 +10,7 @@ from upm_cli.core.event import EVENTS, TELEMETRY
 from upm_cli.core.records import OutboxEvent
 from upm_cli.errors import UsageError
 from upm_cli.ids import iso
+from upm_cli.nearest import did_you_mean
 from upm_cli.ops import shadow_deltas, telemetry
 from upm_cli.store import ledger, outbox
 from upm_cli.store.session import Store
@@ -93,10 +93,9 @@ def _check(pattern: str) -> None:
         return
     if fnmatchcase(LEDGER, pattern):
         return
-    near = get_close_matches(pattern, known, 1)
     raise UsageError(
         f"no event has a type like {pattern!r}",
-        hint=f"did you mean {near[0]}?" if near else "types are in docs/reference/events.md; 'upm.*' is all telemetry",
+        hint=did_you_mean(pattern, known) or "types are in docs/reference/events.md; 'upm.*' is all telemetry",
         code="UPM-E029",
     )
 

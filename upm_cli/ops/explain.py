@@ -1,74 +1,23 @@
 """What a code means: the pages behind `upm explain`.
 
-They are in assets/explain/*.md, one section for each code: a heading `## UPM-E040 Title`, then three paragraphs that
-begin with `What:`, `Why:` and `Do:`. UPM-E are errors, UPM-C problems of the configuration, UPM-A alerts.
+They are in assets/explain/*.md, one section for each code: a heading `## UPM-E040 Title`, `Exit: 4` (the exit code of a
+command that ends with it; alerts have none), then three paragraphs that begin with `What:`, `Why:` and `Do:`. UPM-E are
+errors, UPM-C problems of the configuration, UPM-A alerts. Gates are explained by their guides (`core.gate_guide`).
 """
 
 import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import resources
 
+from upm_cli.core.gate_guide import GUIDES, Guide
 from upm_cli.errors import NotFoundError
+from upm_cli.nearest import did_you_mean
 
 _HEADING = re.compile(r"^## (UPM-[A-Z]\d{3}) (.+)$", re.MULTILINE)
-_PARTS = ("What", "Why", "Do")
+_PARTS = ("Exit", "What", "Why", "Do")
 ALERT = "UPM-A"
-_FAMILIES = (
-    ("UPM-E00", "1"),
-    ("UPM-E01", "1"),
-    ("UPM-E02", "2"),
-    ("UPM-E03", "3"),
-    ("UPM-C", "3"),
-    ("UPM-E04", "4"),
-    ("UPM-E05", "5"),
-    ("UPM-E06", "6"),
-    ("UPM-E07", "7"),
-    ("UPM-E08", "8"),
-    ("UPM-E09", "9"),
-    ("UPM-E10", "10"),
-    ("UPM-E130", "2"),
-    ("UPM-E131", "4"),
-    ("UPM-E132", "5"),
-    ("UPM-E133", "9"),
-    ("UPM-E134", "9"),
-    ("UPM-E135", "1"),
-    ("UPM-E136", "9"),
-    ("UPM-E137", "3"),
-    ("UPM-E140", "8"),
-    ("UPM-E141", "5"),
-    ("UPM-E142", "2"),
-    ("UPM-E143", "5"),
-    ("UPM-E144", "3"),
-    ("UPM-E145", "4"),
-    ("UPM-E146", "3"),
-    ("UPM-E147", "5"),
-    ("UPM-E148", "2"),
-    ("UPM-E149", "2"),
-    ("UPM-E150", "5"),
-    ("UPM-E120", "8"),
-    ("UPM-E121", "2"),
-    ("UPM-E122", "4"),
-    ("UPM-E123", "9"),
-    ("UPM-E124", "9"),
-    ("UPM-E125", "3"),
-    ("UPM-E160", "4"),
-    ("UPM-E161", "3"),
-    ("UPM-E163", "10"),
-    ("UPM-E170", "5"),
-    ("UPM-E171", "2"),
-    ("UPM-E172", "4"),
-    ("UPM-E173", "4"),
-    ("UPM-E174", "1"),
-    ("UPM-E175", "10"),
-    ("UPM-E110", "2"),
-    ("UPM-E113", "4"),
-    ("UPM-E114", "5"),
-    ("UPM-E115", "3"),
-    ("UPM-E11", "9"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +26,10 @@ class Page:
 
     code: str
     title: str
+    exit_code: int | None
     what: str
     why: str
     do: str
-
-    @property
-    def exit_code(self) -> int | None:
-        if self.code.startswith(ALERT):
-            return None
-        return next(int(code) for prefix, code in _FAMILIES if self.code.startswith(prefix))
 
 
 @functools.cache
@@ -103,9 +47,14 @@ def parse_pages(text: str) -> dict[str, Page]:
     headings = list(_HEADING.finditer(text))
     ends = [heading.start() for heading in headings[1:]] + [len(text)]
     return {
-        heading[1]: Page(code=heading[1], title=heading[2], **_parts(text[heading.end() : end]))
+        heading[1]: _page(heading[1], heading[2], _parts(text[heading.end() : end]))
         for heading, end in zip(headings, ends, strict=True)
     }
+
+
+def _page(code: str, title: str, parts: Mapping[str, str]) -> Page:
+    ends = int(parts["exit"]) if parts["exit"] else None
+    return Page(code=code, title=title, exit_code=ends, what=parts["what"], why=parts["why"], do=parts["do"])
 
 
 def _parts(body: str) -> dict[str, str]:
@@ -123,6 +72,27 @@ def explain(code: str) -> Page:
     wanted = wanted if wanted.startswith("UPM-") else f"UPM-{wanted}"
     if wanted in known:
         return known[wanted]
-    near = [one for one in known if one.startswith(wanted)] or get_close_matches(wanted, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = [one for one in known if one.startswith(wanted)]
+    hint = f"did you mean {near[0]}? " if near else _guess(code, wanted)
     raise NotFoundError(f"no code {code!r}", hint=f"{hint}upm explain lists all of them", code="UPM-E049")
+
+
+def _guess(given: str, wanted: str) -> str:
+    """Return the gate or the code that `given` is like, as a question."""
+    guess = did_you_mean(given.strip().lower(), [guide.gate for guide in GUIDES]) or did_you_mean(wanted, pages())
+    return f"{guess} " if guess else ""
+
+
+def find_gate(name: str) -> Guide | None:
+    """Return the guide of a gate, if there is one."""
+    return next((guide for guide in GUIDES if guide.gate == name.strip().lower()), None)
+
+
+def gate(name: str) -> Guide:
+    """Return the guide of a gate. Raises NotFoundError with the nearest one."""
+    found = find_gate(name)
+    if found is None:
+        names = [guide.gate for guide in GUIDES]
+        hint = did_you_mean(name, names) or f"one of {', '.join(names)}"
+        raise NotFoundError(f"no gate {name!r}", hint=hint, code="UPM-E045")
+    return found

@@ -16,6 +16,7 @@ from upm_cli.core import notices
 from upm_cli.core.notices import Outcome, RetryPolicy
 from upm_cli.core.records import Notifier, OutboxEvent
 from upm_cli.errors import InvalidError, NotFoundError, TimedOutError, UpmError
+from upm_cli.nearest import hint_for
 from upm_cli.store import lease, notifiers, outbox
 
 if TYPE_CHECKING:
@@ -179,10 +180,10 @@ def named(settings: "Settings", name: str | None) -> list["WebhookSettings"]:
     found = [each for each in settings.notify.webhooks if name in (None, each.name)]
     if found:
         return found
-    known = ", ".join(each.name for each in settings.notify.webhooks)
+    known = [each.name for each in settings.notify.webhooks]
     raise NotFoundError(
         f"no webhook {name!r}" if name else "no webhook is set up",
-        hint=f"there are: {known}"
+        hint=hint_for(name or "", known, f"there are: {', '.join(known)}")
         if known
         else "add one to upm.yaml: notify: {webhooks: [{name: ops, url: https://…}]}",
         code="UPM-E160",

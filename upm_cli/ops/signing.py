@@ -6,6 +6,7 @@ from upm_cli.clock import Clock
 from upm_cli.core.records import Signoff
 from upm_cli.core.rollouts.readiness import SIGNED_OFF
 from upm_cli.errors import UsageError
+from upm_cli.nearest import choices
 from upm_cli.ops import authority
 from upm_cli.store import signoffs, trainers
 
@@ -58,5 +59,5 @@ def withdraw(
 
 def _check(store: "Store", settings: "Settings", item: str, actor: str) -> None:
     if item not in SIGNED_OFF:
-        raise UsageError(f"nobody signs {item!r} off", hint=f"one of {', '.join(SIGNED_OFF)}", code="UPM-E029")
+        raise UsageError(f"nobody signs {item!r} off", hint=choices(item, SIGNED_OFF), code="UPM-E029")
     authority.require(settings, store.home, actor, "signoff")

@@ -10,6 +10,7 @@ from upm_cli.core.feedback.names import positions_key, served_owner
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
+from upm_cli.nearest import choices
 from upm_cli.store import activations, adapters, drift, freezes, lease, snapshots, sources, streams, trainers
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def refuse_feature_off(settings: "Settings") -> None:
 def parse_mode(text: str) -> Mode:
     """Return the mode named `text`. Raises UsageError listing them."""
     if text not in list(Mode):
-        raise UsageError(f"no mode {text!r}", hint=f"one of {', '.join(Mode)}", code="UPM-E028")
+        raise UsageError(f"no mode {text!r}", hint=choices(text, Mode), code="UPM-E028")
     return Mode(text)
 
 

@@ -1,9 +1,8 @@
 """Trainers, by name."""
 
-import difflib
-
 from upm_cli.core.records import Trainer
 from upm_cli.errors import NotFoundError
+from upm_cli.nearest import nearest
 from upm_cli.store.rows import codec
 from upm_cli.store.unit import Reader, Tx
 
@@ -38,11 +37,16 @@ def remove(tx: Tx, name: str) -> None:
 
 
 def _unknown(name: str, known: list[str]) -> NotFoundError:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        hint = f"did you mean {near[0]!r}? All of them: upm trainer list"
+    near = nearest(name, known)
+    if near is not None:
+        hint = f"did you mean {near!r}? All of them: upm trainer list"
     elif known:
         hint = f"there are {len(known)}: upm trainer list"
     else:
         hint = f"there are none yet: upm trainer add {name}"
-    return NotFoundError(f"no trainer {name!r}", hint=hint, code="UPM-E040", context={"name": name, "near": near})
+    return NotFoundError(
+        f"no trainer {name!r}",
+        hint=hint,
+        code="UPM-E040",
+        context={"name": name, "near": [near] if near else []},
+    )
