@@ -15,7 +15,7 @@ from upm_cli.core.records import DriftStatus, DriftWindow, Segment, Stream, Trai
 from upm_cli.core.window import RowKind, WindowBatch
 from upm_cli.errors import InvalidError
 from upm_cli.ops import made_up, rollout
-from upm_cli.ops.metrics import adapters, supervised
+from upm_cli.ops import adapters, supervisor
 from upm_cli.ops.metrics.collect import Collector
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (
@@ -441,7 +441,7 @@ def test_a_supervisor_knows_restarts_and_who_gave_up(project: Project, monkeypat
             Process("ingest-main", "fatal", 3, pid=None, rss_bytes=None),
         ],
     )
-    monkeypatch.setattr(supervised, "report", lambda _: report)
+    monkeypatch.setattr(supervisor, "report", lambda _: report)
     for name in ("trainer-main", "drift-main", "ingest-main"):
         runfiles.write_status(project.home, name, {"lease": name, "state": "training", "at_ms": T0})
     with lease.acquire(project.home, "trainer-main", "test"), lease.acquire(project.home, "drift-main", "test"):

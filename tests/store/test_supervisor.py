@@ -12,12 +12,13 @@ import pytest
 
 from upm_cli.clock import ManualClock
 from upm_cli.config.load import load
+from upm_cli.core.event import EVENTS
 from upm_cli.core.records import Mode as TrainerMode
 from upm_cli.errors import StorageError, UpmError
 from upm_cli.ops import supervisor as ops
 from upm_cli.ops import trainers as trainer_ops
 from upm_cli.ops.project import init_project
-from upm_cli.store import lease, runfiles, streams, trainers
+from upm_cli.store import lease, outbox, runfiles, streams, trainers
 from upm_cli.store.session import Store
 from upm_cli.workers.context import Project
 from upm_cli.workers.signals import Signals
@@ -238,6 +239,10 @@ def test_a_worker_that_dies_too_often_is_given_up_and_the_others_go_on(world: Wo
     assert world.count("drift-main") == 4
     assert world.count("trainer-main") == 1
     assert world.lines("drift-main", "error") == ["fatal: given up after 3 restarts in a row: ended with code 1"]
+    with world.store.read() as reader:
+        (told,) = [each for each in outbox.after(reader) if each.type == "ai.upm.worker.fatal"]
+    assert EVENTS[told.type].problems(told.data) == []
+    assert (told.data["worker"], told.data["trainer_id"], told.data["restarts"]) == ("drift-main", "main", 3)
     assert "drift-main fatal: given up after 3 restarts in a row: ended with code 1" in world.last.problems
 
 

@@ -108,6 +108,23 @@ def ask(
     return wish, found
 
 
+def tell_given_up(store: "Store", clock: Clock, worker: str, reason: str, *, restarts: int) -> None:
+    """Tell that a worker, or a job of one, was given up. Raises BusyError, StorageError."""
+    kind, _, name = worker.partition("-")
+    about = {"trainer_id": name} if kind in (Kind.TRAINER, Kind.DRIFT) and name else {}
+    at_ms = clock.now_ms()
+    with store.write(actor="supervisor") as tx:
+        tx.event(
+            "ai.upm.worker.fatal",
+            f"/workers/{worker}",
+            worker=worker,
+            reason=reason or "it failed too often",
+            restarts=restarts,
+            at=iso(at_ms),
+            **about,
+        )
+
+
 def require(store: "Store") -> Holder:
     """Return who runs as supervisor. Raises NotFoundError when nobody does."""
     found = holder(store)

@@ -109,6 +109,10 @@ class Child:
         return self.argv[0] == "host"
 
     @property
+    def is_given_up(self) -> bool:
+        return self.state.phase is Phase.FATAL
+
+    @property
     def hosted(self) -> set[str]:
         """The jobs it may be at: those it was told to do, and those it has not let go of yet."""
         if not self.state.is_alive:

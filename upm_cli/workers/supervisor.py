@@ -70,6 +70,7 @@ class Supervisor:
         self._looked_at_s = self._told_at_s = -math.inf
         self._granted = 0  # serial of the last wish that was carried out
         self._trouble = ""  # why the state could not be looked at
+        self._given_up: set[tuple[str, str]] = set()  # workers and jobs that were told of, with the reason
 
     def run(self, signals: Signals) -> int:
         """Keep everything running until asked to end; return the exit code.
@@ -83,6 +84,7 @@ class Supervisor:
                 self._look(force=signals.take_look())
                 now_s = self._clock.monotonic_s()
                 self.crew.watch(self._positions, self._mode, now_s, is_urgent=self._is_urgent)
+                self._report_given_up()
                 self._tell(now_s)
                 self._consider_the_end()
                 self._clock.sleep(PASS_S)
@@ -186,6 +188,21 @@ class Supervisor:
             self.crew.place(groups, max_workers(self._settings), syncs=self._positions.has_adapters, tells=tells)
 
     # What others are told
+
+    def _report_given_up(self) -> None:
+        """Put an event into the outbox for each worker, or job of a pool, that was given up since the last look."""
+        children = self.crew.children.values()
+        found = {(child.name, child.state.reason): child.state.restarts for child in children if child.is_given_up}
+        found |= {(job, why): 0 for job, why in self.crew.aside.items()}
+        self._given_up &= found.keys()
+        for (name, why), restarts in found.items():
+            if (name, why) in self._given_up:
+                continue
+            try:
+                ops.tell_given_up(self._store, self._clock, name, why, restarts=restarts)
+            except UpmError:
+                return  # the state can't be written now: the next look tells it
+            self._given_up.add((name, why))
 
     def _tell(self, now_s: float) -> None:
         self._notify.alive(now_s)

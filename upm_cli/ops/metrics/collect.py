@@ -9,6 +9,7 @@ from upm_cli import __version__
 from upm_cli.clock import Clock
 from upm_cli.errors import IntegrityError, UpmError
 from upm_cli.ops import adapters as fleet
+from upm_cli.ops import supervisor
 from upm_cli.ops.metrics import adapters, state, supervised, workers
 from upm_cli.ops.metrics.history import LedgerCounts, TelemetryCounts
 from upm_cli.ops.metrics.state import Look
@@ -131,7 +132,7 @@ class Collector:
         yield from self._telemetry.samples(self._names(), self._synced)
 
     def _workers(self) -> Iterator[Sample]:
-        told = supervised.words(supervised.report(self._store))
+        told = supervised.words(supervisor.report(self._store))
         return workers.samples(self._store.home, runfiles.read_statuses(self._store.home), told)
 
     def _machine(self) -> Iterator[Sample]:

@@ -2,15 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from upm_cli.store.session import Store
+from typing import Any
 
 SUPERVISOR = "supervisor"
-_MODULE = "upm_cli.ops.supervisor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +15,6 @@ class Word:
     restarts: int
     is_up: bool | None = None
     resident_bytes: int | None = None
-
-
-def report(store: "Store") -> Any:
-    """Return `ops.supervisor.report(store)`, the one place that asks for it; None without it, or when none runs."""
-    return import_module(_MODULE).report(store) if find_spec(_MODULE) else None
 
 
 def words(found: Any) -> dict[str, Word]:
