@@ -14,8 +14,7 @@ from upm_cli.config.schema import DriftMonitorSettings, Settings, SupervisorSett
 from upm_cli.core.records import DriftStatus, DriftWindow, Segment, Stream, TrainerStatus
 from upm_cli.core.window import RowKind, WindowBatch
 from upm_cli.errors import InvalidError
-from upm_cli.ops import made_up, rollout
-from upm_cli.ops import adapters, supervisor
+from upm_cli.ops import adapters, made_up, rollout, supervisor
 from upm_cli.ops.metrics.collect import Collector
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (

@@ -193,7 +193,7 @@ class Supervisor:
         """Put an event into the outbox for each worker, or job of a pool, that was given up since the last look."""
         children = self.crew.children.values()
         found = {(child.name, child.state.reason): child.state.restarts for child in children if child.is_given_up}
-        found |= {(job, why): 0 for job, why in self.crew.aside.items()}
+        found |= dict.fromkeys(self.crew.aside.items(), 0)
         self._given_up &= found.keys()
         for (name, why), restarts in found.items():
             if (name, why) in self._given_up:
