@@ -246,6 +246,54 @@ def test_lowering_wants_an_admin_a_reason_and_something_to_lower(fleet: Paced) -
     assert (done["confirmed"], served(fleet)) == (2, {2})
 
 
+def test_without_adapters_every_command_says_how_to_begin(paced: Paced) -> None:
+    assert paced("sync", "run", "-o", "table").out == "no adapters yet: upm adapter add --help\n"
+    for words in (("adapter", "list"), ("sync", "status"), ("sync", "verify"), ("sync", "collect")):
+        ran = paced(*words, "-o", "table")
+        assert (ran.code, ran.err) == (0, "no adapters yet: upm adapter add --help\n"), words
+
+
+def test_what_has_nothing_to_get_is_no_failure(paced: Paced) -> None:
+    paced.json("adapter", "add", "edge", "--path", str(models(paced)))
+    ran = paced("sync", "run", "-o", "table")
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "0/1 adapters confirmed, 1 pending, 0 errored",
+        "  nothing is to be sent to 1 of them yet: upm sync status says why",
+    ]
+    assert "nothing is live for this tenant" in paced("adapter", "show", "edge", "-o", "table").out
+    assert "nothing is live for this tenant" in paced("sync", "status", "-o", "table").out
+
+
+def test_many_failures_are_told_shortly_and_a_watch_ends_when_nothing_is_on_its_way(
+    fleet: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.json("adapter", "add", "edge", "--path", str(models(fleet)), *(f"--tenant=t{n}" for n in range(12)))
+    lines = []
+
+    def deliver(seconds: float) -> None:
+        lines.append(fleet.clock.now_ms())
+        models(fleet).chmod(0o777)
+        assert fleet("sync", "run", "-o", "table").out.endswith("  and 4 more\nnext: upm sync status\n")
+
+    monkeypatch.setattr(fleet.clock, "sleep", deliver)
+    shown = fleet("sync", "status", "-w", "-o", "table")
+    assert len(lines) == 1
+    assert shown.code == 0
+    assert "14 errored" in fleet("sync", "status", "-o", "table").err
+
+
+def test_collected_logs_are_taken_in_when_asked(fleet: Paced) -> None:
+    logs = models(fleet) / "feedback"
+    logs.mkdir()
+    (logs / "predictions-a-000001.jsonl").write_text("{}\n")
+    ran = fleet("sync", "collect", "--ingest", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["ingested"] is True
+    (fleet.folder / ".upm" / "feedback" / "edge" / "predictions-a-000001.jsonl").unlink()
+    assert fleet("sync", "collect", "--ingest", "--set", "adapter_sync.max_retries=1").code == 0
+
+
 def test_logs_are_collected_and_the_next_command_is_told(fleet: Paced) -> None:
     logs = models(fleet) / "feedback"
     logs.mkdir()

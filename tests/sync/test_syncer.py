@@ -396,6 +396,29 @@ def test_a_row_that_was_removed_meanwhile_stays_removed(world: World) -> None:
     assert list(world.rows()) == ["edge-0001"]
 
 
+def test_results_are_put_into_what_others_changed_meanwhile(world: World) -> None:
+    world.learn(2)
+    world.serve(1)
+    world.add_agents(4)
+    world.network.down = fails(Failure.BUSY, "edge-0003")
+    crew = Later()
+    syncer = world.syncer(crew=crew)
+    syncer.step(0)
+    crew.let_go()
+    with world.store.write() as tx:  # nothing that a plan would have to look at
+        adapters.remove(tx, "edge-0000", "")
+        row = world.row("edge-0001")
+        newer = replace(row, serial=row.serial + 5)
+        adapters.put_many(tx, [newer, replace(world.row("edge-0002"), updated_at_ms=7)])
+    syncer.step(0)
+    rows = world.rows()
+    assert "edge-0000" not in rows
+    assert rows["edge-0001"] == newer
+    assert (rows["edge-0002"].status, rows["edge-0003"].status) == (AdapterStatus.SYNCED, AdapterStatus.PENDING)
+    assert (rows["edge-0003"].attempts, rows["edge-0003"].last_error) == (1, "edge-0003 is busy")
+    assert tally(world) == (3, 2, 1, 1)  # of the one that is gone nothing is counted; of the other one the try
+
+
 def test_what_is_under_way_when_the_state_is_written_is_marked_as_syncing_and_resumed_after_a_crash(
     world: World,
 ) -> None:

@@ -275,7 +275,7 @@ def _ingest(ctx: Context, found: "Sequence[Collected]") -> int:
 
     code = 0
     for each in found:
-        if not any(each.folder.glob("[!.]*")):
+        if not any(each.folder.glob("*.jsonl")):
             continue  # nothing ever came from there
         shared = ["-C", str(ctx.project), "-q", *(word for each in ctx.globals.overrides for word in ("--set", each))]
         command = [sys.executable, "-m", "upm_cli", *ingest_words(each), *shared]
