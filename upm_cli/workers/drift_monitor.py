@@ -37,7 +37,7 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
             if may_end:
                 break
             worker.clock.sleep(POLL_S)
-        _tell(worker, trainer, compared, force=True)
+        _tell(worker, trainer, compared, force=True, state="stopped")
         worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
@@ -56,5 +56,5 @@ def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Jud
     )
 
 
-def _tell(worker: Worker, trainer: str, compared: int, *, force: bool = False) -> None:
-    worker.tell("judging", compared, force=force, trainer=trainer)
+def _tell(worker: Worker, trainer: str, compared: int, *, force: bool = False, state: str = "judging") -> None:
+    worker.tell(state, compared, force=force, trainer=trainer)

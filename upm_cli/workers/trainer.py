@@ -37,16 +37,16 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
                 worker.clock.sleep(POLL_S)
         session.close()
         tidy_trainer(worker.store, trainer)
-        _tell(worker, session, force=True)
+        _tell(worker, session, force=True, state="stopped")
         worker.flush(force=True)
     return worker.stop.exit_code() if worker.stop else 0
 
 
-def _tell(worker: Worker, session: TrainingSession, *, force: bool = False) -> None:
+def _tell(worker: Worker, session: TrainingSession, *, force: bool = False, state: str = "") -> None:
     trainer = session.trainer
-    state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
+    now = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
     worker.tell(
-        state,
+        state or now,
         session.trained,
         force=force,
         trainer=trainer.name,
