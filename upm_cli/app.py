@@ -42,6 +42,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("at", "at", "Safety"),
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
+    ("top", "tui", "Operate"),
     ("events", "events", "Operate"),
     ("sql", "sql", "Operate"),
     ("doctor", "doctor", "Operate"),

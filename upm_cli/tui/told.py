@@ -1,7 +1,7 @@
 """Events and ledger entries as lines for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from upm_cli.ops.events import LEDGER
@@ -9,8 +9,22 @@ from upm_cli.ops.ledger_words import what
 from upm_cli.tui.text import NONE, loss_of, plain
 
 #: Told by a ledger entry of the same commit, which also says who and why.
-_TWICE: Final = ("ai.upm.snapshot.activated", "ai.upm.drift.quarantine", "ai.upm.rollback", f"{LEDGER}snapshot.create")
-_GRAVE: Final = ("drift.quarantine", "snapshot.rollback", "state.restored")
+_TWICE: Final = (
+    "ai.upm.snapshot.activated",
+    "ai.upm.drift.quarantine",
+    "ai.upm.evidence.verdict",
+    "ai.upm.rollback",
+    "ai.upm.rollout.changed",
+    f"{LEDGER}snapshot.create",
+)
+_GRAVE: Final = (
+    "drift.quarantine",
+    "evidence.quarantine",
+    "rollout.withdraw",
+    "snapshot.refuse",
+    "snapshot.rollback",
+    "state.restored",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +36,14 @@ class Told:
     subject: str
     text: str
     is_grave: bool = False
+    id: str = ""  # of the event, ledger-12 for entry 12 of the ledger
+    actor: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def number(self) -> int | None:
+        """The number of its ledger entry; None: it is an event that no entry tells of."""
+        return int(self.id.removeprefix("ledger-")) if self.id.startswith("ledger-") else None
 
 
 def told(events: Iterable[Mapping[str, Any]]) -> tuple[Told, ...]:
@@ -41,10 +63,20 @@ def _line(event: Mapping[str, Any]) -> Told:
             subject=plain(subject),
             text=" · ".join(plain(word) for word in words if word),
             is_grave=action in _GRAVE,
+            id=str(event["id"]),
+            actor=str(data["actor"]),
+            data=data,
         )
     kind = kind.removeprefix("ai.upm.")
     subject = str(event["source"]).removeprefix("/trainers/")
-    return Told(at=event["time"], kind=kind, subject=plain(data.get("snapshot_id", subject)), text=plain(_fact(data)))
+    return Told(
+        at=event["time"],
+        kind=kind,
+        subject=plain(data.get("snapshot_id", subject)),
+        text=plain(_fact(data)),
+        id=str(event["id"]),
+        data=data,
+    )
 
 
 def _who(actor: str, details: Mapping[str, Any]) -> Sequence[str]:
@@ -55,6 +87,8 @@ def _who(actor: str, details: Mapping[str, Any]) -> Sequence[str]:
 def _fact(data: Mapping[str, Any]) -> str:
     """Return what an event that no ledger entry tells of says."""
     metadata = data.get("metadata", {})
+    if "features" in data:
+        return ", ".join(map(str, data["features"][:5])) or "no feature drifts any more"
     parts = [f"{metadata['windows']:,} windows"] if "windows" in metadata else []
     loss = loss_of(metadata.get("metrics", {}))
     return " · ".join(parts if loss == NONE else [*parts, f"loss {loss}"])
