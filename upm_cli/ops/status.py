@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
 from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
+from upm_cli.ops.states import ORDER
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
     from upm_cli.store.session import Reader, Store
-
-#: Worst first: what needs a person stands on top.
-_ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
-#: A symbol for each state, so that colour is never needed.
-SYMBOLS: Final = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,7 @@ def all_facts(store: "Store", settings: "Settings") -> list[Facts]:
 
 def worst_first(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the details of trainers so that what needs a person stands on top."""
-    return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
+    return sorted(shown, key=lambda row: (ORDER.get(row["state"], 9), row["name"]))
 
 
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:

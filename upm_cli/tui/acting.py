@@ -1,6 +1,6 @@
 """The keys that change something: plan in a thread, ask, do it in a thread, tell. And those that read for long."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 
 from rich.text import Text
@@ -8,15 +8,15 @@ from textual import on
 
 from upm_cli.core.records import Snapshot
 from upm_cli.errors import RefusedError
-from upm_cli.ops import snapshot_diff
-from upm_cli.tui import messages, plans, rollout_plans
-from upm_cli.tui.board import BoardReader
+from upm_cli.tui import messages
 from upm_cli.tui.diff_text import diff_text
+from upm_cli.tui.flow import Flow
 from upm_cli.tui.plan import Plan, Planner, Refusal, refusal
 from upm_cli.tui.project import Project
-from upm_cli.tui.reading import Reading
+from upm_cli.tui.reading import Live, Reading
 from upm_cli.tui.screens.confirm import Confirm
 from upm_cli.tui.screens.detail import Detail
+from upm_cli.tui.screens.main import Main
 from upm_cli.tui.screens.refused import Refused
 from upm_cli.tui.screens.snapshots import Snapshots
 from upm_cli.tui.text import error_text, plain, plural
@@ -26,9 +26,16 @@ class Acting(Reading):
     """What the dashboard does to a project, always after a yes."""
 
     def __init__(
-        self, project: Project, *, read_only: bool, reader: BoardReader | None = None, at_ms: int | None = None
+        self,
+        project: Project,
+        main: Main,
+        flow: Flow,
+        *,
+        read_only: bool,
+        reader: Live | None = None,
+        at_ms: int | None = None,
     ) -> None:
-        super().__init__(project, read_only=read_only, reader=reader, at_ms=at_ms)
+        super().__init__(project, main, flow, read_only=read_only, reader=reader, at_ms=at_ms)
         self._is_acting = False
 
     @property
@@ -41,52 +48,49 @@ class Acting(Reading):
     # The keys
 
     def action_snapshot(self) -> None:
-        self._propose(plans.plan_snapshot, "take a snapshot", ("snapshot", "create"))
+        self._propose(_planner("snapshot"), "take a snapshot", ("snapshot", "create"))
 
     def action_activate(self) -> None:
-        shot = self._shot
-        word = str(shot.version) if shot is not None else "latest"
-        plan = partial(plans.plan_activate, word=word)
-        past = partial(plans.plan_activate, word=word, override=True)
-        self._propose(plan, f"activate {'v' if shot is not None else ''}{word}", ("activate",), (word,), past)
+        word = str(self._shot.version) if self._shot is not None else "latest"
+        title = f"activate {'v' if self._shot is not None else ''}{word}"
+        plan, past = _planner("activate", word), _planner("override", word)
+        self._propose(plan, title, ("activate",), (word,), past)
 
     def action_rollback(self) -> None:
-        self._propose(plans.plan_rollback, "roll back", ("rollback",))
+        self._propose(_planner("rollback"), "roll back", ("rollback",))
 
     def action_pause(self) -> None:
-        self._propose(plans.plan_pause, "pause", ("pause",))
+        self._propose(_planner("pause"), "pause", ("pause",))
 
     def action_promote(self) -> None:
-        self._propose(partial(rollout_plans.plan_ask, verb="promote"), "promote the rollout", ("rollout", "promote"))
+        self._propose(_planner("promote"), "promote the rollout", ("rollout", "promote"))
 
     def action_hold(self) -> None:
-        self._propose(rollout_plans.plan_hold, "hold the rollout", ("rollout", "pause"))
+        self._propose(_planner("hold"), "hold the rollout", ("rollout", "pause"))
 
     def action_abort(self) -> None:
-        self._propose(partial(rollout_plans.plan_ask, verb="abort"), "abort the rollout", ("rollout", "abort"))
+        self._propose(_planner("abort"), "abort the rollout", ("rollout", "abort"))
 
     def action_begin(self) -> None:
-        self._propose(rollout_plans.plan_begin, "begin a rollout", ("rollout", "start"))
+        self._propose(_planner("begin"), "begin a rollout", ("rollout", "start"))
 
     def action_release(self) -> None:
-        shot = self._shot
-        if shot is None:
-            self.say("put the cursor on a quarantined snapshot first: 2 shows them")
-        else:
-            words = ("snapshot", "release")
-            plan = partial(plans.plan_release, shot=shot)
-            self._propose(plan, f"release v{shot.version}", words, (str(shot.version),))
+        self._propose_for_shot("release", "release")
 
     def action_pin(self) -> None:
+        self._propose_for_shot("pin", "pin")
+
+    def _propose_for_shot(self, verb: str, word: str) -> None:
         shot = self._shot
         if shot is None:
             self.say("put the cursor on a snapshot first: 2 shows them")
         else:
-            self._propose(partial(plans.plan_pin, shot=shot), f"pin v{shot.version}", ("snapshot", "pin"))
+            plan = _planner(verb, shot=shot)
+            self._propose(plan, f"{word} v{shot.version}", ("snapshot", word), (str(shot.version),))
 
     @property
     def _shot(self) -> Snapshot | None:
-        return self.base.chosen if self.base is not None else None
+        return self.base.chosen
 
     # Planning, asking, doing
 
@@ -160,7 +164,7 @@ class Acting(Reading):
     @on(messages.VerifyAsked)
     def _verify_asked(self, message: messages.VerifyAsked) -> None:
         shots = message.shots
-        self.in_thread(lambda: messages.Verified(shots, plans.verify(self.project, shots)), messages.Failed)
+        self.in_thread(lambda: _verified(self.project, shots), messages.Failed)
 
     @on(messages.Verified)
     def _verified(self, message: messages.Verified) -> None:
@@ -175,11 +179,7 @@ class Acting(Reading):
 
     @on(messages.DiffAsked)
     def _diff_asked(self, message: messages.DiffAsked) -> None:
-        before, after = message.before, message.after
-        compare: Callable[[], messages.Compared] = lambda: messages.Compared(  # noqa: E731
-            snapshot_diff.diff(self.project.store, before, after)
-        )
-        self.in_thread(compare, messages.Failed)
+        self.in_thread(lambda: _compared(self.project, message.before, message.after), messages.Failed)
 
     @on(messages.Compared)
     def _compared(self, message: messages.Compared) -> None:
@@ -200,3 +200,42 @@ class Acting(Reading):
         """Copy a command line, and show it, as not every terminal lets programs copy."""
         self.copy_to_clipboard(command)
         self.say(command, title="Copied, if your terminal lets programs copy")
+
+
+# These import what they need when they are called, in threads: it takes longer than the first frame may.
+
+
+def _planner(verb: str, word: str = "latest", shot: Snapshot | None = None) -> Planner:
+    """Return what plans an action; `word` names a version to activate, `shot` the snapshot it is about."""
+
+    def plan(project: Project, trainer: str) -> Plan:
+        from upm_cli.tui import plans, rollout_plans
+
+        if shot is not None:
+            return {"release": plans.plan_release, "pin": plans.plan_pin}[verb](project, trainer, shot)
+        planners: Mapping[str, Planner] = {
+            "snapshot": plans.plan_snapshot,
+            "activate": partial(plans.plan_activate, word=word),
+            "override": partial(plans.plan_activate, word=word, override=True),
+            "rollback": plans.plan_rollback,
+            "pause": plans.plan_pause,
+            "promote": partial(rollout_plans.plan_ask, verb="promote"),
+            "abort": partial(rollout_plans.plan_ask, verb="abort"),
+            "hold": rollout_plans.plan_hold,
+            "begin": rollout_plans.plan_begin,
+        }
+        return planners[verb](project, trainer)
+
+    return plan
+
+
+def _verified(project: Project, shots: tuple[Snapshot, ...]) -> messages.Verified:
+    from upm_cli.tui import plans
+
+    return messages.Verified(shots, plans.verify(project, shots))
+
+
+def _compared(project: Project, before: Snapshot, after: Snapshot) -> messages.Compared:
+    from upm_cli.ops import snapshot_diff
+
+    return messages.Compared(snapshot_diff.diff(project.store, before, after))

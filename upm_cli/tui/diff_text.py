@@ -1,23 +1,25 @@
 """Two snapshots side by side, as text."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from upm_cli.ops.snapshot_diff import Diff, Field
 from upm_cli.tui.text import BAD, GOOD, NONE, QUIET, clip, minute, plain, signed, size
+
+if TYPE_CHECKING:
+    from upm_cli.ops.snapshot_diff import Diff, Field
 
 _LOWER_IS_BETTER: Final = ("loss", "brier", "log_loss", "error", "mae", "rmse")
 _BAR: Final = 14
 
 
-def diff_text(found: Diff) -> Text:
+def diff_text(found: "Diff") -> Text:
     """Return what was measured, what else is said otherwise, and which weights moved most."""
     return Text("\n").join(_lines(found))
 
 
-def _lines(found: Diff) -> Iterator[Text]:
+def _lines(found: "Diff") -> Iterator[Text]:
     before, after = found.before, found.after
     yield _row("made", minute(before.created_at_ms), minute(after.created_at_ms))
     yield _row("windows", f"{before.windows:,}", f"{after.windows:,}", f"{after.windows - before.windows:+,}")
@@ -47,7 +49,7 @@ def _row(name: str, before: str, after: str, more: str = "") -> Text:
     return Text.assemble((f"{name:<25}", QUIET), f"{plain(before):>18} → {plain(after):<18}", (more, QUIET))
 
 
-def _measured(each: Field) -> Text:
+def _measured(each: "Field") -> Text:
     text = _row(clip(each.name, 24), _value(each.before), _value(each.after))
     if isinstance(each.before, float) and isinstance(each.after, float) and each.before != each.after:
         step = each.after - each.before

@@ -1,17 +1,19 @@
 """Drift windows and strips as rows of lists."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from upm_cli.ops.report import Line
-from upm_cli.ops.report_text import LEVELS, share
-from upm_cli.ops.strips import Strip
+from upm_cli.ops.report_words import LEVELS, share
 from upm_cli.tui.text import BAD, GOOD, NONE, QUIET, WARN, bars, clip, minute, plain, right, score, short
 from upm_cli.tui.views import Drift
 from upm_cli.tui.widgets.listing import Row
 from upm_cli.tui.widgets.rows import Column
+
+if TYPE_CHECKING:
+    from upm_cli.ops.report import Line
+    from upm_cli.ops.strips import Strip
 
 WINDOWS: Final = (
     Column("level", "Verdict"),
@@ -41,7 +43,7 @@ def window_rows(drift: Drift) -> dict[str, Row]:
     return {line.window.window_id: _window(line) for line in lines}
 
 
-def _window(line: Line) -> Row:
+def _window(line: "Line") -> Row:
     window, style = line.window, _STYLES[line.level]
     numbers = line.numbers
     exceed = {"share": numbers["exceed"], "low": numbers["exceed_low"], "high": numbers["exceed_high"]}
@@ -70,7 +72,7 @@ def _window(line: Line) -> Row:
     )
 
 
-def strip_rows(strips: Sequence[Strip], width: int) -> dict[str, Row]:
+def strip_rows(strips: "Sequence[Strip]", width: int) -> dict[str, Row]:
     """Return strips, worst first, as many windows of each as `width` columns leave room for."""
     longest = max((len(strip.name) for strip in strips), default=0)
     name_width = max(4, min(longest, 40, width * 2 // 5))
@@ -78,7 +80,7 @@ def strip_rows(strips: Sequence[Strip], width: int) -> dict[str, Row]:
     return {strip.name: _strip(strip, name_width, room) for strip in strips}
 
 
-def _strip(strip: Strip, name_width: int, room: int) -> Row:
+def _strip(strip: "Strip", name_width: int, room: int) -> Row:
     style = BAD if strip.drifts else ""
     newest = strip.newest
     sign = "✗ " if strip.drifts else ""
@@ -95,5 +97,5 @@ def _strip(strip: Strip, name_width: int, room: int) -> Row:
     )
 
 
-def _effect(value: float, strip: Strip) -> str:
+def _effect(value: float, strip: "Strip") -> str:
     return score(value) if strip.limit != 1.0 or value < 100 else f"{value:.0f}"

@@ -52,6 +52,21 @@ ACTIONS: Final = (
     _acting("u", "release", "Release", "release from quarantine", "snapshot release {} VERSION"),
     _acting("i", "pin", "Pin", "keep a snapshot for good", "snapshot pin {} VERSION"),
 )
+SHOTS: Final = (  # among the snapshots
+    Key(key="d", action="compare", label="Diff", does="compare with the marked one", words="snapshot diff {} A B"),
+    Key(key="m", action="mark", label="Mark", does="what others are compared with"),
+    Key(key="v", action="verify(False)", label="Verify", does="prove its bytes", words="snapshot verify {} VERSION"),
+    Key(key="V", action="verify(True)", label="Verify all", does="prove all bytes", words="snapshot verify {} --all"),
+)
+MOVING: Final = (
+    Key(key="j,down", action="row(1)", label="Down", does="one row down"),
+    Key(key="k,up", action="row(-1)", label="Up", does="one row up"),
+    Key(key="g,home", action="row_end(-1)", label="Top", does="to the first row"),
+    Key(key="G,end", action="row_end(1)", label="Bottom", does="to the last row"),
+    Key(key="pagedown,ctrl+f", action="row_page(1)", label="Page down", does="a page down"),
+    Key(key="pageup,ctrl+b", action="row_page(-1)", label="Page up", does="a page up"),
+    Key(key="enter", action="into", label="Into it", does="into what the cursor is on"),
+)
 LOOKING: Final = (
     Key(key="slash", shown="/", action="filter", label="Filter", does="regex  !not  ~fuzzy  key=value"),
     Key(key="colon", shown=":", action="goto", label="Go to", does=":drift main  :agents tenant=eu  :at 2h"),
@@ -80,7 +95,7 @@ LOOKING: Final = (
     Key(key="escape", shown="Esc", action="up", label="Up", does="take the filter away, then one level up"),
     Key(key="q", action="quit", label="Quit", does="quit"),
 )
-EVERY: Final = {each.key: each for each in (*SCREENS, *ACTIONS, *LOOKING)}
+EVERY: Final = {each.key: each for each in (*SCREENS, *ACTIONS, *SHOTS, *MOVING, *LOOKING)}
 
 
 def bindings() -> list[Binding]:

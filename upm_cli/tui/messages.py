@@ -1,16 +1,19 @@
 """What threads and screens tell the dashboard."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from upm_cli.core.records import Snapshot
 from upm_cli.errors import UpmError
-from upm_cli.ops.snapshot_diff import Diff
-from upm_cli.ops.strips import Strips
-from upm_cli.ops.then import Moment
 from upm_cli.tui.board import Board
 from upm_cli.tui.plan import Plan, Refusal
+
+if TYPE_CHECKING:
+    from upm_cli.ops.snapshot_diff import Diff
+    from upm_cli.ops.strips import Strips
+    from upm_cli.ops.then import Moment
 
 
 @dataclass
@@ -32,7 +35,7 @@ class BoardFailed(Message):
 class StripsRead(Message):
     """The strips of a trainer were read, or the first part of them; `asked` is what they were asked for."""
 
-    strips: Strips
+    strips: "Strips"
     asked: object
     is_whole: bool
 
@@ -48,7 +51,7 @@ class StripsFailed(Message):
 class MomentsRead(Message):
     """What there is to step through; `by` is the step that was asked for."""
 
-    moments: tuple[Moment, ...]
+    moments: "tuple[Moment, ...]"
     by: int
 
 
@@ -114,7 +117,7 @@ class DiffAsked(Message):
 class Compared(Message):
     """Two snapshots were compared."""
 
-    diff: Diff
+    diff: "Diff"
 
 
 @dataclass

@@ -9,10 +9,13 @@ from upm_cli.ops import drift_marks, events, report, rollout_history, rollout_th
 from upm_cli.ops import rollout_status as rollouts
 from upm_cli.ops import then as ops
 from upm_cli.ops.drift import policy_of
-from upm_cli.tui.board import EVENTS_SHOWN, Board, Part, Past
+from upm_cli.tui.board import Board, Part, Past
+from upm_cli.tui.board_reader import EVENTS_SHOWN
 from upm_cli.tui.project import Project
-from upm_cli.tui.told import Told, told
-from upm_cli.tui.views import Contest, Drift, Rollout, contests_of, drift_of
+from upm_cli.tui.telling import told
+from upm_cli.tui.told import Told
+from upm_cli.tui.viewing import contests_of, drift_of
+from upm_cli.tui.views import Contest, Drift, Rollout
 
 
 class PastReader:

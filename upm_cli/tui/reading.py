@@ -1,62 +1,92 @@
 """How the dashboard reads: a look a second in a thread, of now or of an instant that is over, and what follows."""
 
+import threading
 from bisect import bisect_left, bisect_right
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from textual import on
 
-from upm_cli.core.features.drift import FeaturePolicy
 from upm_cli.errors import UpmError
-from upm_cli.ops import feature_drift, strips
-from upm_cli.ops import then as ops
-from upm_cli.ops.drift import policy_of
 from upm_cli.tui import messages
-from upm_cli.tui.board import Board, BoardReader, Part
+from upm_cli.tui.board import Board, Part
 from upm_cli.tui.flow import Flow
-from upm_cli.tui.past import PastReader
 from upm_cli.tui.project import Project
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
+from upm_cli.tui.screens.main import Main
 from upm_cli.tui.threads import Threaded
 from upm_cli.tui.widgets.top_line import Heading
 
+if TYPE_CHECKING:
+    from upm_cli.ops.strips import Strips
+    from upm_cli.ops.then import Moment
+    from upm_cli.tui.readers import Readers
+
 REFRESH_S: Final = 1.0
 STRIPS_S: Final = 5.0  # strips are read again after so long at the earliest
+
+
+class Live(Protocol):
+    """What boards of now are read with."""
+
+    def read(self, wanted: str | None, parts: frozenset[Part]) -> Board: ...
 
 
 class Reading(Threaded):
     """What the dashboard knows of a project, and since when."""
 
     def __init__(
-        self, project: Project, *, read_only: bool, reader: BoardReader | None = None, at_ms: int | None = None
+        self,
+        project: Project,
+        main: Main,
+        flow: Flow,
+        *,
+        read_only: bool,
+        reader: Live | None = None,
+        at_ms: int | None = None,
     ) -> None:
         super().__init__()
-        self.project, self.flow = project, Flow()
+        self.project, self.flow = project, flow
+        self.main = main
         self._read_only = read_only
-        self._reader, self._past = reader or BoardReader(project), PastReader(project)
+        self._reader = reader  # None: what `_readers` has
+        self._readers: Readers | None = None
+        self._opening = threading.Lock()
         self._board: Board | None = None
         self._trouble: UpmError | None = None
         self._read_at_s = project.clock.monotonic_s()
         self._wanted: str | None = None
         self._at_ms = at_ms  # the instant that is shown; None: now
-        self._moments: tuple[ops.Moment, ...] = ()
+        self._moments: tuple[Moment, ...] = ()
         self._frozen_at_s: float | None = None
         self._is_reading = self._reads_again = False
-        self._strips: strips.Strips | None = None
+        self._strips: Strips | None = None
         self._strips_of: object = None
         self._strips_at_s = -STRIPS_S
-        self._strips_memory = strips.Memory()
         self._is_reading_strips = False
         self._is_closing = False  # threads that read for long stop then
 
     def on_unmount(self) -> None:
         self._is_closing = True
-        self._past.close()
+        if self._readers is not None:
+            self._readers.close()
+
+    def _open_readers(self) -> "Readers":
+        """Return the readers; to be called in threads, as what they need takes longer to import than a first frame."""
+        with self._opening:
+            if self._readers is None:
+                from upm_cli.tui.readers import Readers
+
+                self._readers = Readers(self.project)
+            return self._readers
+
+    def get_default_screen(self) -> Main:
+        return self.main
 
     @property
-    def base(self) -> BoardScreen | None:
-        """The screen below any dialog."""
-        return next((each for each in self.screen_stack if isinstance(each, BoardScreen)), None)
+    def base(self) -> BoardView:
+        """The view below any dialog."""
+        return self.main.view
 
     @property
     def why_not(self) -> str:
@@ -85,14 +115,14 @@ class Reading(Threaded):
             self._reads_again = True
             return
         self._is_reading, self._reads_again = True, False
-        parts = self.base.parts if self.base is not None else frozenset[Part]()
-        self.in_thread(partial(self._read, self._at_ms, self._wanted, parts), messages.BoardFailed)
+        self.in_thread(partial(self._read, self._at_ms, self._wanted, self.base.parts), messages.BoardFailed)
 
     def _read(self, at_ms: int | None, wanted: str | None, parts: frozenset[Part]) -> messages.BoardRead:
         if at_ms is None:
-            return messages.BoardRead(self._reader.read(wanted, parts))
+            reader = self._reader or self._open_readers().live
+            return messages.BoardRead(reader.read(wanted, parts))
         text = next((each.text for each in self._moments if each.at_ms == at_ms), "")
-        return messages.BoardRead(self._past.read(at_ms, text, wanted, parts), at_ms)
+        return messages.BoardRead(self._open_readers().past.read(at_ms, text, wanted, parts), at_ms)
 
     @on(messages.BoardRead)
     def _board_read(self, message: messages.BoardRead) -> None:
@@ -122,12 +152,11 @@ class Reading(Threaded):
 
     def show_board(self) -> None:
         """Show what was read last on the screen one is on."""
-        base = self.base
-        if base is None or not base.is_mounted:
+        if not (self.main.is_whole and self.main.view.is_mounted):
             return
         clock, board = self.project.clock, self._board
         now_s = clock.monotonic_s()
-        troubles = () if board is None else (board.troubles.get(part) for part in sorted(base.parts))
+        troubles = () if board is None else (board.troubles.get(part) for part in sorted(self.base.parts))
         trouble = self._trouble or next((each for each in troubles if each is not None), None)
         if board is not None and self._strips is not None and board.trainer == self._strips.trainer:
             board = board.with_strips(self._strips)
@@ -139,7 +168,7 @@ class Reading(Threaded):
             stale_s=None if self._trouble is None else now_s - self._read_at_s,
             frozen_s=None if self._frozen_at_s is None else now_s - self._frozen_at_s,
         )
-        base.show(board, heading, trouble, may_change=not self.why_not)
+        self.main.show(board, heading, trouble, may_change=not self.why_not)
 
     @on(messages.Chosen)
     def _chosen(self, message: messages.Chosen) -> None:
@@ -149,35 +178,26 @@ class Reading(Threaded):
         """Show the drift, snapshots and rollout of `trainer` from now on."""
         if trainer != self._wanted:
             self._wanted, self._strips = trainer, None
-            self.look()
+            self.call_after_refresh(self.look)  # the cursor moves first
 
     # Strips, which take longer than a look
 
     def _look_at_strips(self) -> None:
-        base, board = self.base, self._board
-        if base is None or board is None or board.drift is None or board.trainer is None or self._is_reading_strips:
+        board = self._board
+        if board is None or board.drift is None or board.trainer is None or self._is_reading_strips:
             return
         windows = [line.window for line in board.drift.lines]
         asked = (board.trainer, self._at_ms, tuple((window.window_id, window.last_seq) for window in windows))
         now_s = self.project.clock.monotonic_s()
         is_due = asked != self._strips_of and (self._strips is None or now_s - self._strips_at_s >= STRIPS_S)
-        if Part.STRIPS in base.parts and is_due:
+        if Part.STRIPS in self.base.parts and is_due:
             self._is_reading_strips, self._strips_at_s = True, now_s
             self.in_thread(partial(self._read_strips, board, asked), messages.StripsFailed)
 
     def _read_strips(self, board: Board, asked: object) -> None:
-        assert board.drift is not None and board.trainer is not None
-        settings = self.project.settings
-        policy: FeaturePolicy = feature_drift.policy_of(settings.evidence, settings.drift_monitor.window_duration_ms)
-        windows = [line.window for line in board.drift.lines]
-        drift = policy_of(settings.drift_monitor)
-        memory = self._strips_memory
-        found = strips.read(
-            self.project.store, board.trainer, windows, drift, policy, memory, lambda: not self._is_closing
-        )
         last = None
-        for last in found:  # the first part is shown while the second is read
-            self.post_message(messages.StripsRead(last, asked, is_whole=False))
+        for last in self._open_readers().strips(board, lambda: not self._is_closing):
+            self.post_message(messages.StripsRead(last, asked, is_whole=False))  # tenants, while features are read
         if last is not None:
             self.post_message(messages.StripsRead(last, asked, is_whole=True))
 
@@ -208,7 +228,7 @@ class Reading(Threaded):
         if self._at_ms is None and by > 0:
             self.say("this is now; [ goes back to what was recorded before")
         elif self._at_ms is None or not self._moments:
-            self.in_thread(lambda: messages.MomentsRead(ops.moments(self.project.store), by), messages.BoardFailed)
+            self.in_thread(lambda: messages.MomentsRead(self._open_readers().moments(), by), messages.BoardFailed)
         else:
             self._step(by)
 

@@ -1,15 +1,17 @@
 """Gates, tenants and decisions of a rollout as rows of lists."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from upm_cli.ops.tenants import Known
 from upm_cli.tui.rollout_text import SAYS, worst_gates
 from upm_cli.tui.text import NONE, QUIET, WARN, plain, right, version
 from upm_cli.tui.widgets.listing import Row
 from upm_cli.tui.widgets.rows import Column
+
+if TYPE_CHECKING:
+    from upm_cli.ops.tenants import Known
 
 GATES: Final = (
     Column("says", "Says"),
@@ -53,13 +55,13 @@ def _gate(gate: Mapping[str, Any]) -> Row:
     )
 
 
-def tenant_rows(tenants: Sequence[Known]) -> dict[str, Row]:
+def tenant_rows(tenants: "Sequence[Known]") -> dict[str, Row]:
     """Return every tenant that is known by name: those held back first, then those with a rule."""
     order = sorted(tenants, key=lambda each: (not each.is_held, not each.rules, each.tenant))
     return {each.tenant: _tenant(each) for each in order}
 
 
-def _tenant(each: Known) -> Row:
+def _tenant(each: "Known") -> Row:
     routed = each.routed
     rules = [rule.rule for rule in each.rules] + (["held back"] if each.is_held else [])
     ring = "" if routed.ring is None else routed.ring.value

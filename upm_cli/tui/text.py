@@ -9,7 +9,7 @@ from upm_cli.core.records import Snapshot
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
 from upm_cli.ops.report_chart import sparkline
-from upm_cli.ops.status import SYMBOLS
+from upm_cli.ops.states import SYMBOLS
 
 BAD, WARN, GOOD, QUIET, PAST = "bold red", "yellow", "green", "dim", "magenta"
 _STATE_STYLES: Final = {"quarantined": BAD, "errored": BAD, "paused": WARN, "training": GOOD}

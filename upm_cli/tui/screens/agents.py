@@ -10,13 +10,13 @@ from upm_cli.ops.entry_lines import pairs
 from upm_cli.tui import live
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.fleet_rows import AGENTS, agent_key, agent_rows
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import plain
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
 
 
-class Agents(BoardScreen):
+class Agents(BoardView):
     NAME = "agents"
     LABEL = "Agents"
     KEYS: ClassVar[tuple[str, ...]] = ("o", "w", "y")

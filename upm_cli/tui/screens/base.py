@@ -1,35 +1,30 @@
-"""What all screens have: the top line, a place for trouble, the keys at the bottom, and a board to show."""
+"""What all of the numbered screens have: a board to show, panes to go through, a command that prints the same."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import Container
 from textual.css.query import NoMatches
-from textual.screen import Screen
+from textual.geometry import Size
 from textual.widget import Widget
-from textual.widgets import Static
 
 from upm_cli.core.records import Snapshot
-from upm_cli.errors import UpmError
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.flow import Flow
 from upm_cli.tui.project import Project
-from upm_cli.tui.text import error_text
-from upm_cli.tui.widgets.key_bar import KeyBar, Keys
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
-from upm_cli.tui.widgets.top_line import Heading, TopLine
+from upm_cli.tui.widgets.rows import Rows
 
 WIDE, HUGE = 110, 170  # columns from which a screen shows more
 
 
-class BoardScreen(Screen[None]):
-    """One of the numbered screens."""
+class BoardView(Container):
+    """One of the numbered screens: what is between the top line and the keys."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide"), (HUGE, "-huge")]  # noqa: RUF012
     NAME: ClassVar[str]
     LABEL: ClassVar[str]
     KEYS: ClassVar[tuple[str, ...]] = ("s", "a", "b", "p")  # of the line at the bottom, most useful first
@@ -37,19 +32,17 @@ class BoardScreen(Screen[None]):
     ONE_TRAINER: ClassVar[bool] = True  # whether it shows one trainer, not all of them
 
     def __init__(self, project: Project, flow: Flow) -> None:
-        super().__init__()
+        super().__init__(id=f"view-{self.NAME}")
         self.project, self.flow = project, flow
         self._board: Board | None = None
         self._pane = 0
+        self._drawn_for: Size | None = None
 
     def compose(self) -> ComposeResult:
-        yield TopLine()
-        yield Static(id="trouble", markup=False)
         yield from self.body()
-        yield KeyBar()
 
     def body(self) -> Sequence[Widget]:
-        """Return the widgets between the top line and the keys."""
+        """Return its widgets."""
         raise NotImplementedError
 
     @property
@@ -83,8 +76,7 @@ class BoardScreen(Screen[None]):
     @property
     def listing(self) -> Listing | None:
         """The list that the keys work on: the pane one is in."""
-        found = list(self.query(Listing))
-        return next((each for each in found if each.has_focus_within), found[0] if found else None)
+        return self.query_one(f"#{self.PANES[self._pane]}", Listing) if self.PANES else None
 
     def on_mount(self) -> None:
         self._show_pane()
@@ -94,58 +86,51 @@ class BoardScreen(Screen[None]):
         if self.PANES:
             self._pane = (self._pane + by) % len(self.PANES)
             self._show_pane()
-            self.query_one(f"#{self.PANES[self._pane]}", Listing).rows.focus()
+            self.redraw()
 
-    def go_to_pane(self, name: str) -> None:
-        """Go to the pane `name`."""
-        self._pane = self.PANES.index(name)
-        self.pane(0)
+    def on_listing_entered(self, event: Listing.Entered) -> None:
+        if event.listing.id in self.PANES:
+            self._pane = self.PANES.index(event.listing.id)
+            self._show_pane()
 
     def _show_pane(self) -> None:
-        for n, name in enumerate(self.PANES):
-            listing = self.query_one(f"#{name}", Listing)
-            listing.set_class(n == self._pane, "-shown")
-            others = [*self.PANES[n + 1 :], *self.PANES[:n]]
-            is_narrow = self.app.size.width < WIDE
-            listing.hint = f" Tab: {', '.join(others)} " if others and is_narrow else ""
+        is_narrow = self.app.size.width < WIDE
+        for listing in self.query(Listing):
+            if listing.id in self.PANES:
+                n = self.PANES.index(listing.id)
+                others = [*self.PANES[n + 1 :], *self.PANES[:n]]
+                listing.set_class(n == self._pane, "-shown")
+                listing.hint = f" Tab: {', '.join(others)} " if others and is_narrow else ""
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        for n, name in enumerate(self.PANES):
-            if event.widget.id == f"{name}-rows" and n != self._pane:
-                self._pane = n
-                self._show_pane()
-
-    def show(self, board: Board | None, heading: Heading, trouble: UpmError | None, *, may_change: bool) -> None:
-        """Show what was read last; with `trouble`, say so and grey the rest."""
+    def show(self, board: Board | None) -> None:
+        """Show what was read last."""
         self._board = board
-        is_past = board is not None and board.past is not None
-        place = self.query_one("#trouble", Static)
-        if trouble is not None:
-            place.update(f"✗ {error_text(trouble)}")
-        self.set_class(trouble is not None, "-trouble")
-        self.set_class(is_past, "-past")
-        self.set_class(heading.frozen_s is not None, "-frozen")
-        if board is not None:
-            self.draw(board)
-        self.query_one(TopLine).show(replace(heading, path=self.path))
-        keys = Keys(screen=self.NAME, here=self.KEYS, may_change=may_change and not is_past, is_past=is_past)
-        self.query_one(KeyBar).show(keys)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._board is not None:
+            try:
+                self.draw(self._board)
+            except NoMatches:  # not everything is there yet, or not any more
+                return
 
     def on_resize(self, event: events.Resize) -> None:
+        if not event.size or event.size == self._drawn_for:
+            return  # it was hidden, or is seen again
+        self._drawn_for = event.size
         self._show_pane()
         for listing in self.query(Listing):
             listing.relayout()
         self.redraw()
 
-    def redraw(self) -> None:
-        """Draw the last board again."""
+    def redraw(self, *, colours: bool = False) -> None:
+        """Draw the last board again; `colours`: everything, as the colours are others."""
+        if colours:
+            for rows in self.query(Rows):
+                rows.redraw()
         for pane in self.query(TextPane):
             pane.forget()
-        if self._board is not None:
-            try:
-                self.draw(self._board)
-            except NoMatches:  # the size changed before everything was there
-                return
+        self._draw()
 
     def pick(self, narrow: Sequence[str], wide: Sequence[str], huge: Sequence[str]) -> Sequence[str]:
         """Return what belongs to the present width."""

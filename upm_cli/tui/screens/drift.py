@@ -1,30 +1,32 @@
 """Screen 3: the drift of one trainer: its chart, the contests, its windows, and strips of its tenants and features."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.text import Text
 from textual.containers import Container
 from textual.widget import Widget
 
-from upm_cli.ops.report import Line
-from upm_cli.ops.report_text import LEVELS, RULES, share
-from upm_cli.ops.strips import Strip
+from upm_cli.ops.report_words import LEVELS, RULES, share
 from upm_cli.tui import contests
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.drift_rows import STRIPS, WINDOWS, strip_rows, window_rows
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import QUIET, WARN, minute, plain, score
 from upm_cli.tui.views import Drift as View
 from upm_cli.tui.widgets.drift_chart import DriftChart
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
 
+if TYPE_CHECKING:
+    from upm_cli.ops.report import Line
+    from upm_cli.ops.strips import Strip
+
 _TALL: Final = 30  # lines from which there is room for why a contest ended so
 _WINDOWS: Final = tuple(column.key for column in WINDOWS)
 
 
-class Drift(BoardScreen):
+class Drift(BoardView):
     NAME = "drift"
     LABEL = "Drift"
     KEYS: ClassVar[tuple[str, ...]] = ("b", "p", "tab")
@@ -83,7 +85,7 @@ class Drift(BoardScreen):
         )
         for name, found, empty in pairs:
             listing = self.query_one(f"#{name}", Listing)
-            width = listing.size.width or self.app.size.width - 2
+            width = listing.room
             said = "reading …" if strips is None and board.past is None else empty
             listing.show(strip_rows(found, width), ("name", "strip", "newest", "n"), empty=said)
 
@@ -120,7 +122,7 @@ class Drift(BoardScreen):
         return f"{'Tenant' if listing.id == 'tenants' else 'Feature'} {plain(name)}", text, words
 
 
-def _about(line: Line) -> tuple[str, Text]:
+def _about(line: "Line") -> tuple[str, Text]:
     """Return title and text of one window."""
     window, numbers = line.window, line.numbers
     exceed = {"share": numbers["exceed"], "low": numbers["exceed_low"], "high": numbers["exceed_high"]}

@@ -5,22 +5,22 @@ from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from upm_cli.ops.entry_lines import gate_line, gates_of, is_gate, pairs
 from upm_cli.ops.ledger_words import RECORD
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.fleet_rows import EVENTS, event_rows
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import QUIET, plain
 from upm_cli.tui.told import Told
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
+from upm_cli.tui.widgets.rows import Rows
 
 _EVENTS: Final = ("at", "n", "kind", "subject", "text")
 
 
-class Events(BoardScreen):
+class Events(BoardView):
     NAME = "events"
     LABEL = "Events"
     KEYS: ClassVar[tuple[str, ...]] = ("left_square_bracket", "space", "y")
@@ -56,7 +56,7 @@ class Events(BoardScreen):
         events = board.events or () if board is not None else ()
         return next((each for each in events if each.id == listing.current), None)
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         self._draw_entry()
 
     def _draw_entry(self) -> None:

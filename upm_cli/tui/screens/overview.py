@@ -6,31 +6,31 @@ from typing import ClassVar, Final
 from rich.text import Text
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from upm_cli.tui import live, rollout_text
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.messages import Chosen
 from upm_cli.tui.rows_of import SNAPSHOTS, TRAINERS, snapshot_rows, trainer_rows
-from upm_cli.tui.screens.base import HUGE, WIDE, BoardScreen
+from upm_cli.tui.screens.base import HUGE, WIDE, BoardView
 from upm_cli.tui.text import WARN, plain
 from upm_cli.tui.widgets.drift_chart import DriftChart
 from upm_cli.tui.widgets.event_tail import EventTail
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
+from upm_cli.tui.widgets.rows import Rows
 
 _TRAINERS: Final = tuple(column.key for column in TRAINERS)
 _SHOTS: Final = ("status", "version", "age", "windows", "loss", "size", "kept")
 
 
-class Overview(BoardScreen):
+class Overview(BoardView):
     NAME = "overview"
     LABEL = "Overview"
     PANES: ClassVar[tuple[str, ...]] = ("trainers",)
     ONE_TRAINER = False
 
     def body(self) -> Sequence[Widget]:
-        trainers = Listing(TRAINERS, id="trainers", title="Trainers", classes="")
+        trainers = Listing(TRAINERS, id="trainers", title="Trainers")
         left = Container(trainers, TextPane(id="live", title="Live"), id="left")
         shots = Listing(SNAPSHOTS, id="shots", title="Snapshots", classes="")
         chart = DriftChart(id="drift", is_ascii=self.project.is_ascii)
@@ -54,15 +54,15 @@ class Overview(BoardScreen):
         self.set_class(not rows, "-empty")
         narrow = self.app.size.width < WIDE
         trainers = self.query_one("#trainers", Listing)
+        summary = Text.assemble(("Trainers", "bold"), "  ", live.summary(board, self.flow))
+        trainers.own_title = summary if narrow and rows and trainers.is_plain else None
+        trainers.own_note = _next(board)
         trainers.show(
             trainer_rows(board, is_narrow=narrow),
             _TRAINERS,
             empty=self.no_trainers(),
             at=board.trainer,
         )
-        if narrow and rows and not trainers.filter:
-            trainers.border_title = Text.assemble(("Trainers", "bold"), "  ", live.summary(board, self.flow))
-        trainers.border_subtitle = _next(board)
         self.query_one("#live", TextPane).show(
             lambda width, height: live.pane(board, self.flow, width, height),
             (board.overview["trainers"], board.fleet, self.flow.recent(30), board.past),
@@ -101,9 +101,9 @@ class Overview(BoardScreen):
             return f"{name} has learned nothing yet.\n\nNext:  {after}"
         return f"{name} has no verdict yet: a drift window must have enough labelled windows first."
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if event.data_table.id == "trainers-rows" and event.row_key.value is not None:
-            self.post_message(Chosen(event.row_key.value))
+    def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
+        if event.rows.id == "trainers-rows":
+            self.post_message(Chosen(event.name))
 
 
 def _next(board: Board) -> Text:

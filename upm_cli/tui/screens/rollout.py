@@ -11,7 +11,7 @@ from upm_cli.ops.entry_lines import pairs
 from upm_cli.tui import rollout_text
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.rollout_rows import DECISIONS, GATES, TENANTS, decision_rows, gate_rows, tenant_rows
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import QUIET, plain
 from upm_cli.tui.views import Rollout as View
 from upm_cli.tui.widgets.listing import Listing
@@ -19,7 +19,7 @@ from upm_cli.tui.widgets.panes import TextPane
 from upm_cli.tui.widgets.rows import Column
 
 
-class Rollout(BoardScreen):
+class Rollout(BoardView):
     NAME = "rollout"
     LABEL = "Rollout"
     KEYS: ClassVar[tuple[str, ...]] = ("P", "h", "x", "n", "tab")

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from upm_cli.core.records import Snapshot
 from upm_cli.tui.board import Board, Part
@@ -16,23 +14,18 @@ from upm_cli.tui.lineage import lineage
 from upm_cli.tui.messages import DiffAsked, VerifyAsked
 from upm_cli.tui.project import Project
 from upm_cli.tui.rows_of import SNAPSHOTS, snapshot_rows
-from upm_cli.tui.screens.base import WIDE, BoardScreen
+from upm_cli.tui.screens.base import WIDE, BoardView
 from upm_cli.tui.text import BAD, NONE, QUIET, loss_of, minute, plain, size, snapshot_status, version
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
+from upm_cli.tui.widgets.rows import Rows
 
 
-class Snapshots(BoardScreen):
+class Snapshots(BoardView):
     NAME = "snapshots"
     LABEL = "Snapshots"
     KEYS: ClassVar[tuple[str, ...]] = ("a", "b", "s", "u", "i")
     PANES: ClassVar[tuple[str, ...]] = ("snapshots",)
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "verify(False)", "Verify", show=False),
-        Binding("V", "verify(True)", "Verify all", show=False),
-        Binding("m", "mark", "Mark", show=False),
-        Binding("d", "diff", "Diff", show=False),
-    ]
 
     def __init__(self, project: Project, flow: Flow) -> None:
         super().__init__(project, flow)
@@ -87,20 +80,20 @@ class Snapshots(BoardScreen):
         self._proven |= {_identity(shot): found[shot.version] for shot in shots if shot.version in found}
         self.redraw()
 
-    def action_verify(self, every: bool) -> None:
+    def verify(self, every: bool) -> None:
         chosen = self.chosen
         shots = tuple(self._shots()) if every else (chosen,) if chosen is not None else ()
         if shots:
             self.post_message(VerifyAsked(shots))
 
-    def action_mark(self) -> None:
+    def mark(self) -> None:
         shot = self.chosen
         if shot is not None:
             here = (shot.trainer, shot.version)
             self._marked = None if self._marked == here else here
             self.redraw()
 
-    def action_diff(self) -> None:
+    def compare(self) -> None:
         """Compare the marked snapshot, else what is live, else the parent, with the one under the cursor."""
         after = self.chosen
         before = self._base_of(after) if after is not None else None
@@ -118,7 +111,7 @@ class Snapshots(BoardScreen):
         wanted = (marked, live.get("global"), live.get("canary"), shot.parent)
         return next((rows[each] for each in wanted if each in rows and each != shot.version), None)
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         if self._board is not None:
             self._draw_about(self._board)
 

@@ -12,12 +12,12 @@ from upm_cli.tui.board import Board, Part
 from upm_cli.tui.flow import Flow
 from upm_cli.tui.project import Project
 from upm_cli.tui.rows_of import WORKERS, worker_rows, worker_state
-from upm_cli.tui.screens.base import BoardScreen
+from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import QUIET, plain
 from upm_cli.tui.widgets.listing import Listing
 
 
-class Workers(BoardScreen):
+class Workers(BoardView):
     NAME = "workers"
     LABEL = "Workers"
     KEYS: ClassVar[tuple[str, ...]] = ("p", "o", "w", "y")

@@ -6,10 +6,10 @@ from typing import Final
 from rich.text import Text
 from textual.widget import Widget
 
-from upm_cli.ops.report import minute
 from upm_cli.ops.report_chart import Mark, chart
-from upm_cli.tui.text import BAD, QUIET, WARN, clip
+from upm_cli.tui.text import BAD, QUIET, WARN, clip, minute
 from upm_cli.tui.views import Drift
+from upm_cli.tui.widgets.titles import entitle
 
 _ON, _OFF = "\x01", "\x02"  # around what reaches the limit; never in a chart
 _SMALLEST: Final = (24, 5)
@@ -31,8 +31,7 @@ class DriftChart(Widget):
         title = Text.assemble(("Drift P95", "bold"), f"  {trainer} · limit {drift.limit:g}")
         if (drift, otherwise) != (self._drift, self._otherwise):
             self._drift, self._otherwise = drift, otherwise
-            self.border_title = title
-            self.border_subtitle = _legend(drift)
+            entitle(self, title, _legend(drift))
             self.refresh()
 
     def render(self) -> Text:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 from textual.widgets import Static
 
 from upm_cli.tui.filtering import Filter
 from upm_cli.tui.widgets.rows import Column, Rows
+from upm_cli.tui.widgets.titles import entitle
 
 _MOST: Final = 2000  # rows that are drawn; a filter reaches all of them
 _BESIDES: Final = 1  # columns of a list that its scroll bar takes
@@ -45,11 +48,32 @@ class Listing(Container):
         self._keys: tuple[str, ...] = ()
         self._at: str | None = None
         self._empty, self._note = "", ""
-        self._is_new = True
+        self._said: str | None = None
+        self._width = 0
+        self.own_title: Text | None = None  # in place of title, count, filter and order
+        self.own_note: Text | None = None  # in place of note and hint
 
     def compose(self) -> ComposeResult:
         yield Rows(id=f"{self.id}-rows")
         yield Static(id=f"{self.id}-empty", classes="empty", markup=False)
+
+    class Entered(Message):
+        """Somebody clicked into a list."""
+
+        def __init__(self, listing: "Listing") -> None:
+            super().__init__()
+            self.listing = listing
+
+    def on_click(self) -> None:
+        self.post_message(self.Entered(self))
+
+    @property
+    def room(self) -> int:
+        """Columns inside the box, as it was seen last."""
+        return self._width or self.app.size.width - 2
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._width = self.size.width or self._width
 
     @property
     def rows(self) -> Rows:
@@ -108,6 +132,11 @@ class Listing(Container):
         self._draw()
         return self.is_wide
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether neither a filter nor an order is on."""
+        return not self.filter and self._sort is None
+
     def relayout(self) -> None:
         """Let columns be narrower again: there is another amount of room."""
         self.rows.forget_widths()
@@ -136,15 +165,19 @@ class Listing(Container):
             found = {name: found[name] for name in (*known, *(each for each in found if each not in set(known)))}
         shown = dict(list(found.items())[:_MOST])
         columns = [self._columns[key] for key in self._shown_keys()]
-        room = None if self.is_wide else (self.size.width or self.app.size.width - 2) - _BESIDES
+        room = None if self.is_wide else self.room - _BESIDES
         self.rows.show(columns, {name: row.cells for name, row in shown.items()}, self._at, room)
         self.set_class(not shown, "-empty")
         empty = self._empty
         if self._rows and not shown:
             empty = f"None of {len(self._rows):,} fits /{self.filter.text}\n\nEsc takes the filter away."
-        self.query_one(".empty", Static).update(empty)
-        self.border_title = self._titled(len(shown))
-        self.border_subtitle = Text(self._note or self.hint)
+        if empty != self._said:
+            self._said = empty
+            self.query_one(".empty", Static).update(empty)
+        entitle(self, self._titled(len(shown)) if self.own_title is None else self.own_title, self._below())
+
+    def _below(self) -> Text:
+        return self.own_note or Text(self._note or self.hint)
 
     def _titled(self, shown: int) -> Text:
         count = f"{shown:,} of {len(self._rows):,}" if shown != len(self._rows) else f"{shown:,}"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from rich.text import Text
 from textual.widget import Widget
 
+from upm_cli.tui.widgets.titles import entitle
+
 Draw = Callable[[int, int], Text]  # columns, lines → what is drawn
 
 
@@ -22,8 +24,7 @@ class TextPane(Widget):
         if self._draw is not None and made_of == self._made_of:
             return
         self._draw, self._made_of = draw, made_of
-        if title is not None:
-            self.border_title = title
+        entitle(self, title)
         self.refresh()
 
     def fit(self, most: int = 99) -> None:
