@@ -206,8 +206,12 @@ def _snapshots(
 def _snapshot(row: Snapshot, history: Sequence[Activation], held: Any, at_ms: int) -> Snapshot:
     moves = [move for move in history if move.at_ms <= at_ms]
     served = [move.at_ms for move in moves if move.version == row.version]
-    left = any(move.kind == "rollback" and move.previous_version == row.version for move in moves)
-    state = SnapshotStatus.ROLLED_BACK if left else SnapshotStatus.ACTIVATED if served else SnapshotStatus.CREATED
+    left = [move.kind for move in moves if move.previous_version == row.version]
+    state = SnapshotStatus.CREATED
+    if any(move.version == row.version for move in live_at(moves, at_ms).values()):
+        state = SnapshotStatus.ACTIVATED
+    elif left:
+        state = SnapshotStatus.ROLLED_BACK if left[-1] == "rollback" else SnapshotStatus.ARCHIVED
     barred = row.version in held.quarantined
     return replace(
         row,

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
-from rich.text import Text
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.theme import Theme
@@ -272,4 +271,4 @@ class Dashboard(Acting):
     def show_command(self, command: CliCommand) -> None:
         """Show the help of a command that has no key."""
         title, text = command_text(command.name, command.usage, command.text)
-        self.show_detail(title, Text(text.plain), self.project.command(command.name.split()))
+        self.show_detail(title, text, self.project.command(command.name.split()))

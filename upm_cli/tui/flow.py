@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _KEPT: Final = 240  # looks, one a second
+_APART_MS: Final = 500
 
 
 class Flow:
@@ -12,10 +13,13 @@ class Flow:
 
     def __init__(self) -> None:
         self._rates: deque[float] = deque(maxlen=_KEPT)
+        self._noted_ms: int | None = None
 
-    def note(self, overview: Mapping[str, Any]) -> None:
-        """Remember the rate of one look."""
-        self._rates.append(sum(row["windows_per_s"] for row in overview["trainers"]))
+    def note(self, overview: Mapping[str, Any], at_ms: int) -> None:
+        """Remember the rate of one look at `at_ms`; of looks in a hurry, as keys cause, only the first."""
+        if self._noted_ms is None or abs(at_ms - self._noted_ms) >= _APART_MS:
+            self._noted_ms = at_ms
+            self._rates.append(sum(row["windows_per_s"] for row in overview["trainers"]))
 
     @property
     def now(self) -> float:

@@ -98,7 +98,8 @@ class Reading(Threaded):
     @property
     def is_at_rest(self) -> bool:
         """Whether something is on the screen and no thread works on more of it."""
-        return self._board is not None and not self._is_reading and not self._is_reading_strips and not self.workers
+        is_reading = self._is_reading or self._reads_again or self._is_reading_strips
+        return (self._board is not None or self._trouble is not None) and not is_reading and not self.workers
 
     # Looking
 
@@ -135,7 +136,7 @@ class Reading(Threaded):
                 self._wanted = board.trainer
             self._read_at_s = self.project.clock.monotonic_s()
             if board.past is None:
-                self.flow.note(board.overview)
+                self.flow.note(board.overview, board.at_ms)
         self._looked()
         self._look_at_strips()
 

@@ -1,6 +1,5 @@
 """Everything about one thing, over the screen: y copies the command that prints it."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -55,8 +54,6 @@ class Detail(ModalScreen[str | None]):
 
 
 def command_text(name: str, usage: str, text: str) -> tuple[str, Text]:
-    """Return title and text of what the help of a command says."""
-    return f"upm {name}", Text.assemble((usage, "bold"), "\n\n", text.strip())
-
-
-Found = tuple[str, Text, Sequence[str]]
+    """Return title and text of what the help of a command says, its paragraphs as long lines."""
+    paragraphs = (" ".join(each.split()) for each in text.strip().split("\n\n"))
+    return f"upm {name}", Text.assemble((usage, "bold"), "\n\n", "\n\n".join(paragraphs))

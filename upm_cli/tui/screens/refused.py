@@ -1,7 +1,7 @@
 """What the gates said when they refused: each with its number and what would satisfy it."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -10,12 +10,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from upm_cli.ops.entry_lines import gate_line
 from upm_cli.tui.plan import Refusal
 from upm_cli.tui.project import Project
 from upm_cli.tui.text import BAD, GOOD, QUIET, plain
-
-_ASKED: Final = ("gate", "allowed", "detail", "satisfy")
 
 
 class Refused(ModalScreen[bool]):
@@ -49,15 +46,15 @@ class Refused(ModalScreen[bool]):
         refused = [gate for gate in refusal.gates if not gate.get("allowed", True)]
         if not refused:
             yield Text(plain(refusal.error.message))
-            yield Text(f"→ {plain(refusal.error.hint)}", style="cyan")
+            yield Text.assemble((f"→ {plain(refusal.error.hint)}", "cyan"))
             return
         for gate in refused:
-            yield Text(plain(gate_line(_without_mappings(gate))).strip(), style="red")
+            yield Text.assemble((f"✗ {plain(gate['gate'])}", BAD), f"  {plain(gate['detail'])}")
             if gate.get("satisfy"):
-                yield Text(f"  → {plain(gate['satisfy'])}", style="cyan")
+                yield Text.assemble((f"  → {plain(gate['satisfy'])}", "cyan"))
         opened = [str(gate["gate"]) for gate in refusal.gates if gate.get("allowed", True)]
         if opened:
-            yield Text(f"✓ {', '.join(opened)}", style=GOOD)
+            yield Text.assemble((f"✓ {', '.join(opened)}", GOOD))
 
     def action_close(self) -> None:
         self.dismiss(False)
@@ -68,8 +65,3 @@ class Refused(ModalScreen[bool]):
 
     def action_scroll(self, by: int) -> None:
         self.query_one("#gates-text").scroll_relative(y=by, animate=False)
-
-
-def _without_mappings(gate: "object") -> dict[str, object]:
-    assert hasattr(gate, "items")
-    return {key: value for key, value in gate.items() if key in _ASKED or not hasattr(value, "items")}

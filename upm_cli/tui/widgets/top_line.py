@@ -46,14 +46,14 @@ class TopLine(Widget):
             return Text("")
         crumbs, width = Text(), self.size.width
         for n, part in enumerate(heading.path):
-            crumbs.append(" › ", style=QUIET)
+            crumbs.append(" › " if n else "› ", style=QUIET)
             crumbs.append(clip(plain(part), 24), style="bold" if n == len(heading.path) - 1 else "")
         end = _end(heading)
         middle = _middle(heading, is_short=width < 100)
         left = Text.assemble(("upm", "bold cyan"), " ")
-        room = width - left.cell_len - crumbs.cell_len - middle.cell_len - end.cell_len - 3
+        room = width - left.cell_len - crumbs.cell_len - middle.cell_len - end.cell_len - 4
         folder = _short(heading.folder)
-        left.append(clip(folder, room) if room > 5 else "")
+        left.append(f"{clip(folder, room)} " if room > 5 else "")
         text = Text.assemble(left, crumbs, "  ", middle)
         text.truncate(max(0, width - end.cell_len - 1), overflow="ellipsis")
         return Text.assemble(text, " " * max(1, width - text.cell_len - end.cell_len), end)
@@ -69,7 +69,8 @@ def _middle(heading: Heading, *, is_short: bool) -> Text:
         if alive:
             text.append(f"● {plural(alive, 'worker')}", style=GOOD)
         if died:
-            text.append(f"{'  ' if alive else ''}✗ {plural(len(died), 'worker')} down", style=BAD)
+            word = f"{len(died)} down" if is_short else f"{plural(len(died), 'worker')} down"
+            text.append(f"{'  ' if alive else ''}✗ {word}", style=BAD)
         if not alive and not died:
             text.append("○ no worker", style=QUIET)
     if board is not None:
