@@ -3,7 +3,12 @@
 import pytest
 
 # These run long over lines that faster tests cover, and measuring coverage more than doubles their time.
-UNTRACED = ("test_contests_fold.py", "test_replay_against_oracle.py", "test_learning_streams.py")
+UNTRACED = (
+    "test_agent_hot_swap.py",
+    "test_contests_fold.py",
+    "test_replay_against_oracle.py",
+    "test_learning_streams.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,6 +65,14 @@ def test_an_unknown_version_is_not_found(trained: Shell, command: tuple[str, ...
     assert "99" in ran.err
 
 
+def test_a_reason_that_is_not_utf8_is_refused_before_anything_is_done(trained: Shell) -> None:
+    before = state_of(trained)
+    for words in (("pause", "main"), ("keys", "init")):
+        trained.refused(2, "UPM-E029", *words, "--reason", os.fsdecode(b"\xff"))
+    assert state_of(trained) == before
+    assert not list((trained.home / "keys").iterdir())
+
+
 @pytest.mark.parametrize(
     ("command", "needs"),
     [

@@ -34,7 +34,11 @@ def test_a_whole_project_passes(project: Path, capsys: pytest.CaptureFixture[str
     code, found = doctor(project, capsys)
     assert code == 0
     assert found == dict.fromkeys(
-        ("state", "ledger", "segments", "snapshots", "checkpoints", "replay_buffers", "orphans"), "pass"
+        (
+            *("state", "ledger", "segments", "snapshots", "signatures", "keys", "checkpoints", "replay_buffers"),
+            "orphans",
+        ),
+        "pass",
     )
 
 

@@ -37,6 +37,12 @@ COMMANDS = [
     ("snapshot", "pin", "main", "1", "--reason", "keep"),
     ("snapshot", "unpin", "main", "1"),
     ("snapshot", "gc", "main", "--dry-run"),
+    ("keys", "init"),
+    ("keys", "rotate", "--prepare"),
+    ("keys", "rotate", "--reason", "a year is over", "--yes"),
+    ("keys", "list"),
+    ("keys", "export"),
+    ("snapshot", "sign", "main", "--all"),
     ("activate", "main", "1"),
     ("activate", "main", "2"),
     ("predict", ASK),
@@ -54,18 +60,32 @@ COMMANDS = [
     ("tenant", "deny", "t1", "main", "--yes"),
     ("tenant", "route", "t1", "main"),
     ("tenant", "list", "main"),
+    ("anchor", "show", "main"),
+    ("anchor", "clear", "main", "--yes"),
     ("gate", "check", "main", "1", "--to-stage", "shadow"),
     ("gate", "explain"),
     ("gate", "override", "freeze", "main", "--reason", "look"),
     ("gate", "overrides"),
     ("quarantine", "list"),
     ("quarantine", "release", "main@2", "--reason", "look"),
+    ("adapter", "add", "edge", "--path", ".upm-models"),
+    ("adapter", "list"),
+    ("adapter", "show", "edge"),
+    ("sync", "run"),
+    ("sync", "status"),
+    ("sync", "verify"),
+    ("sync", "retry"),
+    ("sync", "collect"),
+    ("adapter", "remove", "edge", "--yes"),
     ("drill", "rollback", "main", "--dry-run"),
+    ("agent", "token", ".upm/token"),
     ("pause", "main", "--reason", "look"),
     ("status",),
     ("resume", "main"),
     ("events",),
     ("events", "dead-letters"),
+    ("metrics", "show"),
+    ("metrics", "alerts"),
 ]
 
 
@@ -130,7 +150,7 @@ def test_no_command_leaves_anything_but_the_project_behind(trained: Shell, monke
     trained.write("more.jsonl", *(trained.event(i) for i in range(2000, 2100)))
     for words in COMMANDS:
         assert trained(*words).code == 0
-    assert sorted(path.name for path in trained.folder.iterdir()) == [".upm", "more.jsonl", "upm.yaml"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == [".upm", ".upm-models", "more.jsonl", "upm.yaml"]
     assert not (trained.home / "crash").exists()
     assert not list(trained.home.rglob("*.tmp"))
     assert not list(trained.home.glob("state.duckdb.*"))

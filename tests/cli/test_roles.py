@@ -38,6 +38,8 @@ MATRIX: list[tuple[tuple[str, ...], set[str]]] = [
     (("gate", "override", "evidence", "main", "--reason", "x"), ADMIN),
     (("snapshot", "release", "main", "3", "--reason", "x"), ADMIN),
     (("quarantine", "release", "main@3", "--reason", "x"), ADMIN),
+    (("keys", "init"), ADMIN),
+    (("keys", "list"), ANYBODY),
     (("pause", "main"), OPERATOR),
     (("resume", "main"), OPERATOR),
     (("rollout", "status", "main"), ANYBODY),
@@ -51,6 +53,14 @@ MATRIX: list[tuple[tuple[str, ...], set[str]]] = [
     (("quarantine", "list"), ANYBODY),
     (("drill", "rollback", "main"), ANYBODY),
     (("rollback", "main", "--to", "1", "--yes"), ANYBODY),
+    (("adapter", "add", "edge", "--trainer", "main", "--path", "{models}"), OPERATOR),
+    (("adapter", "list"), ANYBODY),
+    (("sync", "run"), OPERATOR),
+    (("sync", "run", "--lower-epoch", "--reason", "x"), ADMIN),
+    (("sync", "retry"), OPERATOR),
+    (("sync", "collect"), OPERATOR),
+    (("sync", "status"), ANYBODY),
+    (("sync", "verify"), ANYBODY),
 ]
 ROLES = ["nobody listed", "viewer", "approver", "operator", "admin"]
 
@@ -100,7 +110,8 @@ def at_stage_1(paced: Paced, template: dict[str, Any]) -> Callable[[str], Paced]
 def test_each_role_may_do_what_it_may_and_nothing_else(role: str, at_stage_1: Callable[[str], Paced]) -> None:
     project = at_stage_1(role)
     before = None
-    for words, roles in MATRIX:
+    for command, roles in MATRIX:
+        words = tuple(word.format(models=project.folder.parent / "models") for word in command)
         if role in roles:
             project = at_stage_1(role)
             ran = project(*words)

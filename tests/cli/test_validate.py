@@ -32,6 +32,7 @@ NAMES = [
     "rollout_machine",
     "worker_health",
     "permissions",
+    "keys",
 ]
 
 
@@ -67,6 +68,7 @@ def test_a_new_project_passes_every_check(capsys: pytest.CaptureFixture[str], pr
     assert {name: check["status"] for name, check in checks.items()} == {
         **dict.fromkeys(NAMES, "pass"),
         "worker_health": "skip",
+        "keys": "skip",
     }
 
 

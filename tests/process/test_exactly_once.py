@@ -18,7 +18,7 @@ from upm_cli.store import activations, drift, ledger, segments, snapshots, strea
 from upm_cli.store import log as logs
 from upm_cli.store.session import Store
 
-KILLS = 50
+KILLS = 20  # benchmarks/faults.py kills a hundred times
 PLACES = ("released", "pending", "duplicate", "late", "dead_letter")
 SETTINGS = (
     "ingest.chunk_bytes=16384",
@@ -111,7 +111,7 @@ def flatten(result: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
+def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     source = tmp_path / "events.jsonl"
     write_input(source)
     train = ("train", "--source", str(source), "--once", "--json")

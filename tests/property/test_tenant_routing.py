@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.records import Activation, Ring, TenantRule
+from upm_cli.core.rollouts.exposure import Exposure, exposed
+from upm_cli.core.rollouts.holdout import Holdout, salt_of
 from upm_cli.core.rollouts.routing import Lists, lets_in, route_tenant
 from upm_cli.core.rollouts.state import Phase, RolloutState
 
@@ -164,6 +166,78 @@ def test_letting_in_is_told_from_keeping_out(world: World, stage: int, tenant: s
     assert not lets_in(before, kept_out)
     assert lets_in(before, let_in) == (before.version != let_in.version)
     assert lets_in(kept_out, let_in) == (kept_out.version != let_in.version)
+
+
+ANCHOR = 7
+holdouts = st.builds(
+    Holdout,
+    version=st.just(ANCHOR),
+    percent=st.integers(0, 5),
+    salt=st.text(max_size=8).map(salt_of),
+    barred=st.sampled_from(["", "", "is quarantined"]),
+    allow=st.sets(st.sampled_from(TENANTS), max_size=4).map(frozenset),
+)
+MANY = [f"tenant-{i}" for i in range(150)]
+
+
+@given(worlds, st.integers(0, len(RAMP) - 1), holdouts)
+@settings(max_examples=25, deadline=None)
+def test_who_is_held_out_gets_the_anchor_whatever_rollouts_do_and_nobody_else_notices(
+    world: World, stage: int, holdout: Holdout
+) -> None:
+    for tenant in [*TENANTS, *MANY]:
+        place = Fraction(int(hashlib.sha256(f"{holdout.salt}\0{tenant}".encode()).hexdigest()[:16], 16), 2**64)
+        is_held = place < Fraction(holdout.percent, 100) and tenant not in holdout.allow
+        routed = route_tenant(tenant, world.live(stage), world.lists(), world.rollouts(), holdout)
+        usual = route_tenant(tenant, world.live(stage), world.lists(), world.rollouts())
+        if is_held and not holdout.barred:
+            assert (routed.version, routed.reason, routed.ring) == (ANCHOR, "held_out", Ring.GLOBAL)
+            assert not any(asked.is_exposed for _, asked in routed.asked)
+        else:
+            assert replace(routed, holdout="") == usual
+            assert ("but the anchor v7 is quarantined" in routed.holdout) == is_held
+
+
+@given(st.text(max_size=8).map(salt_of), st.uuids().map(str))
+@settings(max_examples=20, deadline=None)
+def test_the_hold_out_is_nested_and_has_nothing_to_do_with_the_draw_of_a_rollout(salt: str, rollout: str) -> None:
+    inside: set[str] = set()
+    for percent in range(6):
+        holdout = Holdout(version=ANCHOR, percent=percent, salt=salt)
+        now = {tenant for tenant in MANY if holdout.includes(tenant)}
+        assert inside <= now
+        inside = now
+        assert percent or not now
+    drawn = exposed(MANY, Exposure(salt=rollout, percent=5))
+    assert drawn != inside or not drawn  # and so for any salt that is the id of a rollout
+
+
+def test_tenants_stay_in_the_hold_out_when_the_anchor_is_another_one() -> None:
+    first = Holdout(version=3, percent=5, salt=salt_of("main"))
+    second = replace(first, version=9)
+    assert {t for t in MANY if first.includes(t)} == {t for t in MANY if second.includes(t)} != set()
+    other = Holdout(version=3, percent=5, salt=salt_of("search"))
+    assert {t for t in MANY if first.includes(t)} != {t for t in MANY if other.includes(t)}
+
+
+def test_with_nothing_live_nobody_gets_the_anchor() -> None:
+    holdout = Holdout(version=ANCHOR, percent=5, salt=salt_of("main"))
+    held = next(tenant for tenant in MANY if holdout.includes(tenant))
+    shadow = {Ring.SHADOW: move(Ring.SHADOW, 0, 1, NEW, salt="s")}
+    assert route_tenant(held, shadow, Lists(), {}, holdout).version is None
+    canary = {Ring.CANARY: move(Ring.CANARY, 50, 2, NEW, salt="s")}
+    assert route_tenant(held, canary, Lists(), {}, holdout).version == ANCHOR
+
+
+def test_leaving_the_hold_out_is_letting_in() -> None:
+    holdout = Holdout(version=ANCHOR, percent=5, salt=salt_of("main"))
+    held = next(tenant for tenant in MANY if holdout.includes(tenant))
+    live = {Ring.GLOBAL: move(Ring.GLOBAL, 100, 1, NEW, salt="s")}
+    before = route_tenant(held, live, Lists(), {}, holdout)
+    after = route_tenant(held, live, Lists(), {}, replace(holdout, allow=frozenset({held})))
+    assert (before.version, after.version) == (ANCHOR, NEW)
+    assert lets_in(before, after)
+    assert not lets_in(after, before)
 
 
 def test_a_canary_older_than_what_serves_everybody_does_not_count() -> None:

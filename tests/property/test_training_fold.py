@@ -17,7 +17,7 @@ from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.learning import LearnerSpec, create
 from upm_cli.core.learning.labels import LabelCodec
 from upm_cli.core.training import Fold
-from upm_cli.core.window import Csr, LabelKind, RowKind, Strings, WindowBatch
+from upm_cli.core.window import Csr, Influence, LabelKind, RowKind, Strings, WindowBatch
 
 Label = int | float | bool | str | dict[str, float] | None
 NAMES = ("height", "width")
@@ -268,6 +268,30 @@ def test_however_the_rows_are_cut_into_pieces_the_same_is_known_at_every_mark(
     assert cut.refused == whole.refused
     assert same(cut.comparisons, whole.comparisons)
     assert cut.at_marks == whole.at_marks
+
+
+@every_task
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), batch_size=batch_sizes, cuts=cuttings, seed=st.integers(0, 99))
+def test_which_model_was_asked_is_counted_and_changes_nothing_else(
+    task: str, data: st.DataObject, batch_size: int, cuts: list[int], seed: int
+) -> None:
+    rows = data.draw(logs(task))
+    chance = np.random.default_rng(seed)
+    asked = [(int(version), int(acted)) for version, acted in chance.integers(0, 3, (len(rows), 2))]
+    influence = Influence(np.array([v for v, _ in asked], np.int32), np.array([a for _, a in asked], np.uint8))
+    bare = run(begin(task, batch_size), [batch_of(rows)])
+    fold = begin(task, batch_size)
+    noted = run(fold, pieces(replace(batch_of(rows), influence=influence), cuts))
+    expected: dict[int, list[int]] = {}
+    for seq in noted.comparisons.seq.tolist():
+        version, acted = asked[seq]
+        if version:
+            expected.setdefault(version, [0, 0, 0])[acted] += 1
+    assert noted.knowledge["tally"].pop("influence") == expected
+    assert bare.knowledge["tally"].pop("influence") == {}
+    assert noted.knowledge == bare.knowledge
+    assert same(noted.comparisons, bare.comparisons)
 
 
 @every_task

@@ -27,6 +27,7 @@ from upm_cli.errors import BusyError, IntegrityError, NotFoundError, RefusedErro
 from upm_cli.ops import keeping, telemetry
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.activate import activate
+from upm_cli.ops.export import export
 from upm_cli.ops.rollback import rollback
 from upm_cli.ops.take import take
 from upm_cli.store import (
@@ -830,6 +831,7 @@ from upm_cli.config.schema import RolloutSettings, Settings
 from upm_cli.core.records import Ring
 from upm_cli.errors import UpmError
 from upm_cli.ops.activate import activate
+from upm_cli.ops.export import export
 from upm_cli.ops.rollback import rollback
 from upm_cli.store.session import Store
 from upm_cli.testing import open_policy
@@ -1015,7 +1017,8 @@ def test_pinning_twice_changes_nothing_the_second_time(world: World) -> None:
 
 def test_an_export_is_readable_without_us(world: World, tmp_path: Path) -> None:
     world.learn(3)
-    model, manifest = keeping.export(world.store, world.rows()[1], tmp_path / "out")
+    done = export(world.store, world.rows()[1], tmp_path / "out")
+    model, manifest = done.model, done.manifest
     assert safetensors.numpy.load_file(model)["weights"][0] == 3.0
     about = json.loads(manifest.read_text())
     assert about["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()

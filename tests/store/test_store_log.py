@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from upm_cli.clock import SystemClock
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.records import Segment
-from upm_cli.core.window import Csr, Strings, WindowBatch
+from upm_cli.core.window import Csr, Influence, Strings, WindowBatch
 from upm_cli.errors import IntegrityError
 from upm_cli.store import compaction, log, rejects, segmentfiles, segments
 from upm_cli.store.session import Store
@@ -29,6 +29,7 @@ ROW = st.tuples(
     st.integers(0, 3), TEXT, st.sampled_from(["", "acme", "globex", "ü"]), I64, I64, st.integers(0, 4),
     st.floats(), TEXT, st.lists(st.tuples(st.integers(0, 2**32 - 1), F32), max_size=4),
 )  # fmt: skip
+ASKED = st.one_of(st.just((0, 0)), st.tuples(st.integers(1, 2**31 - 1), st.integers(0, 2)))  # version, Acted
 
 
 def batch_of(rows: list[Any]) -> WindowBatch:
@@ -67,7 +68,7 @@ def flat(columns: Any) -> dict[str, Any]:
         value = getattr(columns, field.name)
         if isinstance(value, np.ndarray):
             found[field.name] = (value.dtype, value.tobytes())
-        else:
+        elif value is not None:
             found |= {f"{field.name}.{name}": item for name, item in flat(value).items()}
     return found
 
@@ -83,6 +84,34 @@ def test_a_log_segment_comes_back_bit_for_bit(
     segment = log.write(home, "main", batch, first_seq, 5)
     assert flat(log.read(home, segment)) == flat(batch)
     assert (segment.first_seq, segment.last_seq, segment.rows) == (first_seq, first_seq + len(rows) - 1, len(rows))
+
+
+@settings(max_examples=20, deadline=None)
+@given(asked=st.lists(ASKED, min_size=1, max_size=6))
+def test_which_model_was_asked_comes_back_too(
+    asked: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.getbasetemp() / "asked-property"
+    version, acted = np.array(asked, np.int64).T
+    influence = Influence(version.astype(np.int32), acted.astype(np.uint8))
+    batch = dataclasses.replace(windows(0, len(asked)), influence=influence)
+    assert flat(log.read(home, log.write(home, "main", batch, 0, 5))) == flat(batch)
+
+
+def test_segments_from_before_models_were_noted_merge_with_those_that_do(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, SystemClock())
+    noted = dataclasses.replace(
+        windows(3, 2), influence=Influence(np.array([7, 0], np.int32), np.array([2, 0], np.uint8))
+    )
+    old = log.write(tmp_path, "main", windows(0, 3), 0, 0)
+    assert "served_version" not in log.read_table(tmp_path, old).column_names  # such files are what they were
+    for segment in (old, log.write(tmp_path, "main", noted, 3, 0)):
+        with store.write() as tx:
+            segments.add(tx, segment)
+    (merged,) = compaction.compact(store, "log", "main", min_files=2)
+    read = log.read(tmp_path, merged).influence
+    assert read is not None
+    assert (read.version.tolist(), read.acted.tolist()) == ([0, 0, 0, 7, 0], [0, 0, 0, 2, 0])
 
 
 def test_a_part_of_a_larger_batch_is_written_as_that_part(tmp_path: Path) -> None:

@@ -17,13 +17,16 @@ from upm_cli.core import records
 from upm_cli.errors import InvalidError, NotFoundError
 from upm_cli.store import (
     activations,
+    anchors,
     drift,
     dwells,
     evidence,
     feature_watches,
+    feedback,
     freezes,
     incidents,
     monitors,
+    notifiers,
     overrides,
     pins,
     queries,
@@ -63,6 +66,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "percent": st.integers(0, 100),
     "last_seq": st.integers(2**62, 2**63 - 1),
     "lineage": st.lists(JSON, max_size=2).map(tuple),
+    "signatures": st.lists(JSON, max_size=2).map(tuple),
     "drifting": st.lists(JSON, max_size=2).map(tuple),
 }
 
@@ -122,7 +126,10 @@ PUT: dict[type, tuple[Callable[[Tx, Any], None], Callable[[Reader, Any], Any]]] 
     records.Signoff: (signoffs.put, lambda r, x: signoffs.of(r, x.trainer)[x.item]),
     records.Freeze: (freezes.put, lambda r, x: next(y for y in freezes.list_all(r) if y.trainer == x.trainer)),
     records.Dwell: (dwells.put, lambda r, x: dwells.find(r, x.trainer)),
+    records.Notifier: (notifiers.put, lambda r, x: notifiers.find(r, x.name)),
     records.FeatureWatch: (feature_watches.put, lambda r, x: feature_watches.find(r, x.trainer)),
+    records.Feedback: (feedback.put, lambda r, x: feedback.get(r, x.trainer)),
+    records.Anchor: (anchors.put, lambda r, x: anchors.find(r, x.trainer)),
 }
 
 

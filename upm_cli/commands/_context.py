@@ -69,6 +69,12 @@ class Change:
     yes: bool = False
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        try:
+            self.reason.encode()
+        except UnicodeEncodeError as exc:
+            raise UsageError("--reason is not UTF-8", hint="write it in another way", code="UPM-E029") from exc
+
 
 def duration_s(text: str, option: str) -> float:
     """Return the seconds in `text` ("30s", "500ms", "5m", "1h", "2d", or a bare number of seconds).

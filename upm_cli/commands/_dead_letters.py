@@ -10,6 +10,7 @@ from upm_cli.commands._output import Column, Table, emit
 from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from upm_cli.core.feedback.join import JoinPolicy
     from upm_cli.core.replay import ReplayPolicy
 
 _RAW_SHOWN = 60  # characters of the raw record in a table
@@ -19,13 +20,16 @@ _RAW_SHOWN = 60  # characters of the raw record in a table
 def dead_letters(
     ctx: Context,
     trainer: Annotated[str | None, typer.Argument(metavar="[TRAINER]", help="Default: the only one.")] = None,
-    late: Annotated[bool, typer.Option("--late", help="List the windows that came too late instead.")] = False,
+    late: Annotated[
+        bool, typer.Option("--late", help="List the windows and outcomes that came too late instead.")
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Feed them in again; those still bad stay.")] = False,
 ) -> int:
     """List what could not be learned from: records that could not be read, and windows the learner refused.
 
     --retry decodes the records again and feeds the good ones in as new arrivals; with --late it puts the windows that
-    came too late behind everything in the log, to be learned after all. Exit code 8 when some stay.
+    came too late behind everything in the log, to be learned after all, and joins late outcomes to their predictions.
+    Exit code 8 when some stay.
 
     Example: upm events dead-letters main -o jsonl
 
@@ -65,12 +69,12 @@ def _retry_late(ctx: Context, name: str, stream: str | None) -> int:
     waiting = len(list(ops.late_windows(ctx.store, stream))) if stream else 0
     ingested = 0
     if stream is not None and not ctx.change.dry_run:
-        ingested = ops.readmit_late(ctx.store, ctx.clock, _policy(ctx), stream).ingested
+        ingested = ops.readmit_late(ctx.store, ctx.clock, _policy(ctx), stream, join=_join(ctx)).ingested
     payload = {"trainer": name, "late_windows": waiting, "ingested": ingested, "dry_run": ctx.change.dry_run}
     text = (
-        f"{waiting:,} late windows would be put into the log"
+        f"{waiting:,} late windows and outcomes would be fed in again"
         if ctx.change.dry_run
-        else f"{ingested:,} put into the log"
+        else f"{ingested:,} fed in again"
     )
     emit(ctx, payload, text=text)
     if ingested:
@@ -88,7 +92,7 @@ def _retry(ctx: Context, name: str, stream: str | None) -> int:
             ctx, payload, text=f"{waiting:,} dead letters" + (" would be tried" * (ctx.change.dry_run and waiting > 0))
         )
         return ExitCode.DONE
-    done = ops.retry(ctx.store, ctx.clock, _policy(ctx), stream)
+    done = ops.retry(ctx.store, ctx.clock, _policy(ctx), stream, join=_join(ctx))
     text = f"{done.tried:,} tried: {done.ingested:,} ingested, {done.left:,} left"
     emit(ctx, {"trainer": name, "tried": done.tried, "ingested": done.ingested, "left": done.left}, text=text)
     if done.ingested:
@@ -100,6 +104,12 @@ def _policy(ctx: Context) -> "ReplayPolicy":
     from upm_cli.workers.ingest import replay_policy
 
     return replay_policy(ctx.settings.replay_buffer)
+
+
+def _join(ctx: Context) -> "JoinPolicy":
+    from upm_cli.ops.feedback import policy_of
+
+    return policy_of(ctx.settings.feedback)
 
 
 def _table() -> Table:
@@ -118,11 +128,12 @@ def _late_table() -> Table:
     columns = [
         Column("window_start", "START", show=iso),
         Column("window_id", "WINDOW"),
+        Column("prediction_id", "PREDICTION"),
         Column("tenant_id", "TENANT"),
         Column("label_value", "LABEL", right=True),
         Column("label_text", ""),
     ]
-    return Table(key="late_windows", columns=columns, empty="no windows came too late")
+    return Table(key="late_windows", columns=columns, empty="nothing came too late")
 
 
 def _brief(raw: str) -> str:

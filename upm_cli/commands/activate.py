@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upm_cli.commands._after import NoSyncOption, hand_over, in_words
 from upm_cli.commands._context import Context, duration_s
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import emit
@@ -44,6 +45,7 @@ def activate(
         str | None,
         typer.Option("--expires", metavar="DUR", help="When the override ends: 4h. Default: policy.override_hours."),
     ] = None,
+    no_sync: NoSyncOption = False,
 ) -> None:
     """Make a snapshot the one that a stage serves. Its bytes are proven first, then the gates are asked.
 
@@ -82,7 +84,9 @@ def activate(
         ctx.say.note(
             f"{verb} the pin of {done.lifted_pin.ring} on v{done.lifted_pin.version}: {done.lifted_pin.reason}"
         )
-    emit(ctx, _payload(ctx, done), text=_said(ctx, done))
+    is_seen = not (done.is_done or ctx.change.dry_run or done.activation.ring == "shadow")
+    agents = hand_over(ctx, ctx.store, name, no_sync=no_sync) if is_seen else None
+    emit(ctx, {**_payload(ctx, done), "adapters": agents}, text=_said(ctx, done) + in_words(agents))
 
 
 def _again(name: str, word: str, to_stage: str | None, percent: int | None) -> str:

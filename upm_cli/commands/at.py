@@ -67,6 +67,8 @@ def _lines(seen: Mapping[str, Any]) -> Iterator[str]:
         yield f"  rollout{candidate} {rollout['phase']}, {stage}   upm explain {rollout['number']}"
     for ring, version in seen["ring_pins"].items():
         yield f"  {ring} pinned to v{version}"
+    if seen["anchor"] is not None:
+        yield f"  hold-out anchored at v{seen['anchor']}"
     for key, words in (("quarantined", "quarantined"), ("pinned", "kept from deletion")):
         if seen[key]:
             yield f"  {words}: {', '.join(f'v{version}' for version in seen[key])}"

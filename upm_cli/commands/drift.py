@@ -41,7 +41,8 @@ def drift_report(
         typer.Option(metavar="DUR", help="Cut the comparisons anew into windows this long; changes nothing."),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="tenant|feature", help="Show each tenant or feature, worst first.")
+        str | None,
+        typer.Option(metavar="WHAT", help="tenant or feature: show each, worst first; served: what agents served."),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", metavar="FMT", help="table, json, md or html (instead of -o).")
@@ -66,6 +67,9 @@ def drift_report(
     Contests come first: whether what learns, or a candidate, is worse than what serves (or than a trivial baseline
     while nothing does) on the same windows. Unknown says about how many more windows a verdict needs.
 
+    With --by served, windows of what agents served, version by version, from the outcomes they reported. One that
+    fails is a breach like any other, and quarantines the version.
+
     With --by feature, features of the newest windows (of --since) that are not like those the live version learned
     from are shown too, from the log. That is advice: nothing is quarantined or rolled back by it.
 
@@ -77,27 +81,30 @@ def drift_report(
     """
     from upm_cli.commands._drift_features import feature_policy
     from upm_cli.ops import report as reports
+    from upm_cli.ops.anchors import held_out
     from upm_cli.ops.drift import policy_of
 
-    _check(by, "--by", ("tenant", "feature"))
+    _check(by, "--by", ("tenant", "feature", "served"))
     _check(fail_on, "--fail-on", ("breach", "warn"))
     chosen = _format(ctx, format_, out, plot=plot)
     since_ms, back_ms = _since(since)
     length_ms = _window_ms(window)
+    name = ctx.trainer_name(trainer)
     report = reports.build(
         ctx.store,
-        ctx.trainer_name(trainer),
+        name,
         policy_of(ctx.settings.drift_monitor),
         since_ms=since_ms,
         back_ms=back_ms,
         window_ms=length_ms,
         tenants=by == "tenant",
         features=feature_policy(ctx.settings, length_ms) if by == "feature" else None,
+        anchor=held_out(ctx.store, ctx.settings, name),
     )
     if out is not None:
         _save(ctx, report, chosen or "json", out)
     if out is None or ctx.globals.output:
-        _print(ctx, report, ctx.globals.output if out is not None else chosen, plot=plot)
+        _print(ctx, report, ctx.globals.output if out is not None else chosen, plot=plot, served=by == "served")
     return _exit_code(ctx, report, fail_on)
 
 
@@ -162,9 +169,9 @@ def _render(report: "Report", chosen: str) -> str:
     return json.dumps({"schema_version": SCHEMA_VERSION, **plain(payload(report))}, indent=2) + "\n"
 
 
-def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) -> None:
+def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool, served: bool) -> None:
     from upm_cli.commands._drift_features import feature_headline, feature_table
-    from upm_cli.ops.report import headline, payload
+    from upm_cli.ops.report import headline, payload, said_of_served
     from upm_cli.ops.report_contests import lines
     from upm_cli.ops.report_features import watched
 
@@ -175,13 +182,16 @@ def _print(ctx: Context, report: "Report", chosen: str | None, *, plot: bool) ->
         ctx.globals = replace(ctx.globals, output=chosen)
     data = payload(report)
     if ctx.output != "table":
-        emit(ctx, data, _rows_table(report))
+        rows = {"served_windows": data["served"]["windows"]} if served and ctx.output != "json" else {}
+        emit(ctx, {**data, **rows}, _served_table() if rows else _rows_table(report))
         return
     ctx.say.note(headline(report))
-    for line in (*lines(report.contests), watched(report.watch)):
+    for line in (*lines(report.contests), watched(report.watch), *said_of_served(report)):
         if line:
             ctx.say.note(line)
     emit(ctx, {**data, "windows": _newest(ctx, data["windows"])}, _window_table(report))
+    if served:
+        emit(ctx, {"served_windows": _newest(ctx, data["served"]["windows"])}, _served_table())
     if report.tenants is not None:
         emit(ctx, data, _tenant_table())
     if report.features is not None:
@@ -220,6 +230,21 @@ def _window_table(report: "Report") -> Table:
         Column("status", "STATUS"),
     ]
     return Table(key="windows", columns=columns, empty="no comparisons yet: upm train makes them")
+
+
+def _served_table() -> Table:
+    columns = [
+        Column("level", "VERDICT", show=_badge),
+        Column("version", "VERSION", right=True, show=lambda version: f"v{version}"),
+        Column("serves", "NOW", show=lambda serves: "serves" if serves else ""),
+        Column("start", "FROM (UTC)", show=lambda at: at[5:16].replace("T", " ")),
+        Column("n", "N", right=True, show=lambda n: f"{n:,}"),
+        Column("mean", "MEAN", right=True, show=_score),
+        Column("p95", "P95", right=True, show=_score),
+        Column("max", "MAX", right=True, show=_score),
+        Column("status", "STATUS"),
+    ]
+    return Table(key="served_windows", columns=columns, empty="nothing was served that an outcome is known of")
 
 
 def _tenant_table() -> Table:
@@ -284,10 +309,14 @@ def _draws_braille() -> bool:
 
 def _exit_code(ctx: Context, report: "Report", fail_on: str | None) -> int:
     from upm_cli.commands._drift_features import feature_headline
+    from upm_cli.ops.anchors import said
     from upm_cli.ops.report import headline
 
-    if fail_on and (report.failing or report.failed or report.taken_back):
+    if fail_on and (report.failing or report.failed or report.failing_served or report.taken_back):
         ctx.say.warn(headline(report))
+        return ExitCode.BREACH
+    if fail_on and report.anchor is not None and report.anchor.is_alarm:
+        ctx.say.warn(f"{report.trainer}: {said(report.anchor)}")
         return ExitCode.BREACH
     if fail_on == "warn" and report.features is not None and report.features.drifting:
         ctx.say.warn(f"{report.trainer}: {feature_headline(report.features)}")

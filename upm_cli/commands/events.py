@@ -11,8 +11,10 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._dead_letters import dead_letters
 from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
-from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._output import Column, Table, emit, emit_line
 from upm_cli.commands._times import since_ms
+
+_LINE = ("time", "type", "source", "data")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +34,7 @@ def events(
     since: Annotated[
         str | None, typer.Option(metavar="DUR|TIME", help="The last 24h, or since 2026-11-23T12:00Z.")
     ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those that come, until stopped.")] = False,
 ) -> None:
     """Print events and ledger entries, oldest first; telemetry too when --type asks for it.
 
@@ -39,13 +42,20 @@ def events(
 
     Example: upm events --since 24h
 
+    With -f: those since --since, or none, and then each as it happens; comparisons and telemetry are left out.
+
     Example: upm events --type 'upm.drift.*' -o jsonl
     """
     from upm_cli.ops.events import cloud_events
+    from upm_cli.ops.events import follow as follow_events
 
     if not (ctx.globals.output or ctx.environ.get("UPM_OUTPUT") or sys.stdout.isatty()):
         ctx.globals = replace(ctx.globals, output="jsonl")
     after_ms = since_ms(since, ctx.clock.now_ms()) if since else None
+    if follow:
+        for event in follow_events(ctx.store, ctx.clock, types or (), after_ms):
+            emit_line(ctx, event, _LINE)
+        return
     columns = [
         Column("time", "TIME", show=lambda at: at[:19].replace("T", " ") + "Z"),
         Column("type", "TYPE"),

@@ -26,7 +26,7 @@ def explain(
         str, typer.Argument(metavar="[CODE|DECISION]", help="UPM-E040, a decision's id or its number in the ledger.")
     ] = "",
 ) -> int:
-    """Explain a code from an error message, or a decision: what, who, when, why, and the numbers.
+    """Explain a code from an error message or an alert, or a decision: what, who, when, why, and the numbers.
 
     A decision is worked out again from what was recorded; exit 9 if it comes out differently. It is named by its id
     (the beginning is enough when it is unique, 6 characters at least) or by its number in `upm audit list`. Without
@@ -74,7 +74,8 @@ def _code(ctx: Context, code: str) -> None:
     from upm_cli.ops import explain as ops
 
     page = ops.explain(code)
-    parts = [f"{page.code}  {page.title}   (exit code {page.exit_code})"]
+    ends = "an alert" if page.exit_code is None else f"exit code {page.exit_code}"
+    parts = [f"{page.code}  {page.title}   ({ends})"]
     parts += [_paragraph(word, text) for word, text in (("What", page.what), ("Why", page.why), ("Do", page.do))]
     emit(ctx, {**asdict(page), "exit_code": page.exit_code}, text="\n\n".join(parts))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upm_cli.commands._after import NoSyncOption, hand_over, in_words
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import emit
@@ -40,12 +41,13 @@ def rollback(
             "--ring", metavar="STAGE", help="shadow, canary or global. Default: what reaches tenants and moved last."
         ),
     ] = None,
+    no_sync: NoSyncOption = False,
 ) -> None:
     """Take a trainer back to its last known good version, at once.
 
     The stage is swapped and pinned, the bad version is quarantined, the trainer learns on from the good one and skips
     what it learned since, and an incident is opened. No gate is asked. Twice is done already: to go further back, name
-    the version with --to.
+    the version with --to. Agents get it at once, as far as they answer; the rollback never waits long for them.
 
     Example: upm rollback main --reason "users report wrong priorities" --yes
     """
@@ -56,11 +58,13 @@ def rollback(
         if ctx.change.dry_run or not ctx.change.yes:
             planned = go_back(dry_run=True)
             if ctx.change.dry_run or planned.is_done:
-                _answer(ctx, planned, started_s)
+                _answer(ctx, planned, (ctx.clock.monotonic_s() - started_s) * 1000)
                 return
             ctx.confirm(f"this takes {_route(planned)}")
             started_s = ctx.clock.monotonic_s()
-        _answer(ctx, go_back(dry_run=False), started_s)
+        done = go_back(dry_run=False)
+        elapsed_ms = (ctx.clock.monotonic_s() - started_s) * 1000
+        _answer(ctx, done, elapsed_ms, None if done.is_done else hand_over(ctx, store, trainer, no_sync=no_sync))
 
 
 @contextmanager
@@ -106,10 +110,14 @@ def _route(done: "RolledBack") -> str:
     return f"{done.trainer} from v{done.from_version} back to v{done.to_version} in {rings} ({done.because})"
 
 
-def _answer(ctx: Context, done: "RolledBack", started_s: float) -> None:
+def _answer(ctx: Context, done: "RolledBack", elapsed_ms: float, agents: dict[str, Any] | None = None) -> None:
     for error in done.skipped:
         ctx.say.warn(f"skipped a better version: {error.message}")
-    elapsed_ms = (ctx.clock.monotonic_s() - started_s) * 1000
+    if done.agents_refuse is not None:
+        stay = "agents that ask for signatures stay where they are"
+        name = f"{done.trainer}@{done.to_version}"
+        sign = f"upm snapshot sign {done.trainer} {done.to_version}"
+        ctx.say.warn(f"{name} is {done.agents_refuse.words()}; {stay} until it is signed: {sign}")
     payload: dict[str, Any] = {
         "trainer": done.trainer,
         "from_version": done.from_version,
@@ -122,10 +130,12 @@ def _answer(ctx: Context, done: "RolledBack", started_s: float) -> None:
         "because": done.because,
         "learner": done.learner,
         "skipped": [error.message for error in done.skipped],
+        "adapters": agents,
+        "agents_refuse": None if done.agents_refuse is None else done.agents_refuse.words(),
         "changed": not done.is_done and not ctx.change.dry_run,
         "dry_run": ctx.change.dry_run,
     }
-    emit(ctx, payload, text=_said(ctx, done, elapsed_ms))
+    emit(ctx, payload, text=_said(ctx, done, elapsed_ms) + in_words(agents))
 
 
 def _said(ctx: Context, done: "RolledBack", elapsed_ms: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from upm_cli.commands import _rollout_freeze, _rollout_ready
+from upm_cli.commands._after import hand_over, in_words
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
@@ -216,6 +217,9 @@ def tick(
         columns = [Column(key) for key in ("trainer", "phase", "stage", "percent", "version", "decided")]
         payload = {"rollouts": rows, "dry_run": ctx.change.dry_run}
         emit(ctx, payload, Table(key="rollouts", columns=columns), text="\n".join(news))
+    for each in looked if not ctx.change.dry_run else ():
+        if each.decided and (told := in_words(hand_over(ctx, ctx.store, each.name))):
+            ctx.say.note(f"{each.name}: {told.strip()}")
     return ExitCode.BREACH if any(each.is_degraded for each in looked) else ExitCode.DONE
 
 
@@ -321,6 +325,7 @@ def _answer(ctx: Context, verb: str, done: "Looked") -> None:
     state = done.state
     assert state is not None
     decided = [told(each) for each in done.decisions if each.kind != "hold"]
+    agents = hand_over(ctx, ctx.store, done.trainer) if _moves(done) and not ctx.change.dry_run else None
     payload = {
         "trainer": done.trainer,
         "verb": verb,
@@ -334,8 +339,9 @@ def _answer(ctx: Context, verb: str, done: "Looked") -> None:
         "decision_id": done.decision_id,
         "changed": bool(decided) and not ctx.change.dry_run,
         "dry_run": ctx.change.dry_run,
+        "adapters": agents,
     }
-    emit(ctx, payload, text=_said(done, decided, dry_run=ctx.change.dry_run))
+    emit(ctx, payload, text=_said(done, decided, dry_run=ctx.change.dry_run) + in_words(agents))
 
 
 def _said(done: "Looked", decided: list[str], *, dry_run: bool) -> str:

@@ -1,7 +1,6 @@
-"""`upm snapshot`: take, list, show, verify, pin, release, export and delete snapshots."""
+"""`upm snapshot`: take, list, show, verify, sign, pin, release, export and delete snapshots."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,13 +10,15 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit
-from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version
+from upm_cli.commands._snapshot_proof import describe_signature, export, sign, signature_of, verify, warn_unsigned
+from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version, trainer_names
 from upm_cli.ids import iso
 
 if TYPE_CHECKING:
     from upm_cli.core.records import Snapshot
     from upm_cli.core.versions import Live
     from upm_cli.ops.take import Taken
+
 
 NoteOption = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="A remark kept with the snapshot.")]
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("diff")(_snapshot_diff.diff)
     group.command("verify")(verify)
+    group.command("sign")(sign)
     group.command("pin")(pin)
     group.command("unpin")(unpin)
     group.command("release")(release)
@@ -81,7 +83,8 @@ def _create(ctx: Context, given: str | None, note: str | None) -> None:
     if made is None:
         payload |= {"version": None, "dry_run": True}
     else:
-        payload |= describe(made.snapshot) | {"dry_run": ctx.change.dry_run}
+        payload |= describe(made.snapshot) | signature_of(ctx, made.snapshot) | {"dry_run": ctx.change.dry_run}
+        warn_unsigned(ctx, made.snapshot)
     emit(ctx, payload, text=_said(name, made))
 
 
@@ -101,11 +104,13 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm snapshot list main --json
     """
+    from upm_cli.ops import signatures
     from upm_cli.store import activations, snapshots
 
     name = ctx.trainer_name(trainer)
     with ctx.store.read() as reader:
         rows, live = snapshots.list_for(reader, name), activations.live(reader, name)
+    signed = signatures.judged(ctx.home, rows)
     columns = [
         Column("version", "VERSION", right=True),
         Column("status", "STATUS"),
@@ -117,9 +122,15 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
         Column("parent", "PARENT", right=True),
         Column("created_at", "CREATED"),
         Column("digest", "SHA256", show=lambda digest: digest[:12]),
+        Column("signature", "SIGNATURE"),
+        Column("signed_by", "BY", show=lambda keyid: keyid[:8]),
     ]
     empty = f"{name} has no snapshots yet: they appear as it trains, or with upm snapshot create {name}"
-    payload = {"trainer": name, "snapshots": [{**describe(row), "live": served(row.version, live)} for row in rows]}
+    shots = [
+        {**describe(row), **describe_signature(found), "live": served(row.version, live)}
+        for row, found in zip(rows, signed, strict=True)
+    ]
+    payload = {"trainer": name, "snapshots": shots}
     emit(ctx, payload, Table(key="snapshots", columns=columns, empty=empty))
 
 
@@ -141,41 +152,9 @@ def show(ctx: Context, trainer: TrainerArg = None, version: VersionArg = None) -
         "file_digest": row.file_digest,
         "first_seq": row.first_seq,
         "last_seq": row.last_seq,
+        "signatures": row.signatures,
     }
-    emit(ctx, {"trainer": name, **describe(row), **more, "manifest": row.manifest})
-
-
-@command
-def verify(
-    ctx: Context,
-    trainer: TrainerArg = None,
-    version: VersionArg = None,
-    every: Annotated[bool, typer.Option("--all", help="Every snapshot of the trainer.")] = False,
-) -> int:
-    """Read snapshots back and prove every byte. Exit code 9 when one is not what was written.
-
-    Example: upm snapshot verify main --all
-    """
-    from upm_cli.exit_codes import ExitCode
-    from upm_cli.ops import keeping, snapshots
-    from upm_cli.store import snapshots as rows
-
-    name, word = trainer_and_version(ctx, trainer, version)
-    with ctx.store.read() as reader:
-        chosen = rows.list_for(reader, name) if every else [snapshots.find(reader, name, word)]
-    found = [_verified(each.snapshot, each.error) for each in keeping.verify(ctx.store, chosen)]
-    bad = [each for each in found if not each["ok"]]
-    columns = [Column("version", "VERSION", right=True), Column("ok", "OK"), Column("path", "FILE"), Column("problem")]
-    payload = {"trainer": name, "verified": found, "passed": len(found) - len(bad), "failed": len(bad)}
-    emit(ctx, payload, Table(key="verified", columns=columns, empty=f"{name} has no snapshots yet"))
-    for each in bad:
-        ctx.say.warn(f"v{each['version']}: {each['problem']}")
-    return ExitCode.INTEGRITY if bad else ExitCode.DONE
-
-
-def _verified(row: "Snapshot", error: Exception | None) -> dict[str, Any]:
-    problem = str(error) if error else None
-    return {"version": row.version, "ok": error is None, "path": row.path, "digest": row.digest, "problem": problem}
+    emit(ctx, {"trainer": name, **describe(row), **signature_of(ctx, row), **more, "manifest": row.manifest})
 
 
 @changing
@@ -238,27 +217,6 @@ def _emit_changed(
     emit(ctx, payload, text=f"{subject} {verb} {state}")
 
 
-@command
-def export(
-    ctx: Context,
-    trainer: TrainerArg = None,
-    version: VersionArg = None,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write into; made if need be.")] = Path(),
-) -> None:
-    """Write a snapshot as a safetensors file, with its manifest beside it.
-
-    Example: upm snapshot export main active --to model/
-    """
-    from upm_cli.ops import keeping, snapshots
-
-    name, word = trainer_and_version(ctx, trainer, version)
-    with ctx.store.read() as reader:
-        row = snapshots.find(reader, name, word)
-    model, manifest = keeping.export(ctx.store, row, to)
-    payload = {"trainer": name, "version": row.version, "digest": row.digest, "model": model, "manifest": manifest}
-    emit(ctx, payload, text=f"{model}  sha256 {row.digest}\n{manifest}")
-
-
 @changing
 def gc(
     ctx: Context,
@@ -278,13 +236,8 @@ def gc(
     """
     from upm_cli.core.retention import RetentionPolicy
     from upm_cli.ops import keeping
-    from upm_cli.store import trainers
 
-    if trainer is not None:
-        names = [ctx.trainer_name(trainer)]
-    else:
-        with ctx.store.read() as reader:
-            names = [each.name for each in trainers.list_all(reader)]
+    names = trainer_names(ctx, trainer)
     days = ctx.settings.snapshot_manager.retention_days if keep_days is None else keep_days
     policy = RetentionPolicy(keep=keep, keep_days=days)
     done = keeping.collect_garbage(

@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from upm_cli.commands._adapters import summary as adapters_in_words
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import Column, Table, emit
@@ -42,6 +43,8 @@ def status(ctx: Context) -> None:
     rows = [{**row, **_shown(row)} for row in overview["trainers"]]
     empty = "no trainers yet: upm train --source FILE"
     emit(ctx, {**overview, "trainers": rows}, Table(key="trainers", columns=columns, empty=empty))
+    if overview["adapters"]["total"]:
+        ctx.say.note(adapters_in_words(overview["adapters"]))
     for problem in overview["problems"]:
         ctx.say.note(f"{problem['trainer']}: {problem['problem']}.   Next: {problem['next']}")
 

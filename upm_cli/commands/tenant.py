@@ -38,7 +38,8 @@ def route(
 ) -> None:
     """Tell which snapshot a tenant gets now, and why.
 
-    Deny wins over held back, not eligible, allow, let in early, and then the tenant's place in the draw.
+    The hold-out comes first (upm anchor): a tenant in it stays on the anchor. Then deny wins over held back, not
+    eligible, allow, let in early, and then the tenant's place in the draw. Who is allowed is never held out.
 
     Example: upm tenant route acme main
     """
@@ -56,6 +57,8 @@ def _route_lines(name: str, found: "Routed") -> Iterator[str]:
         yield f"{who} gets nothing of {name}: {found.detail}"
     else:
         yield f"{who} gets v{found.version} of {name}: {found.detail}"
+    if found.holdout and found.reason != "held_out":
+        yield f"  {found.holdout}"
     for ring, asked in found.asked:
         mark = "in " if asked.is_exposed else "out"
         yield f"  {ring:<7} {mark} {asked.reason.replace('_', ' ')}: {asked.detail}"

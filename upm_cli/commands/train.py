@@ -30,6 +30,10 @@ def train(
         typer.Option(metavar="PATH", help="File, folder or glob of windows, or - for standard input. May be repeated."),
     ] = None,
     format: Annotated[str, typer.Option(metavar="FMT", help="auto, jsonl, csv or parquet.")] = "auto",
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Prediction logs of agents, learned from and judged. May be repeated."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop at the end of the input (the default).")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more until stopped.")] = False,
     snapshot_every: Annotated[
@@ -41,12 +45,13 @@ def train(
     """Learn from windows: order and log them, predict, compare, learn, keep snapshots, judge drift.
 
     Runs its workers as processes and starts them again if they die; what was committed is never lost and never
-    learned twice. Safe to run from cron: a second run at the same time exits with 7.
+    learned twice. Safe to run from cron: a second run at the same time exits with 7. Where there are adapters, what is
+    live is handed to them meanwhile.
 
     Example: upm train main --mode shadow --source events.jsonl --once
     """
     from upm_cli.config.load import load
-    from upm_cli.ops import status, trainers
+    from upm_cli.ops import adapters, status, trainers
     from upm_cli.store import lease
     from upm_cli.workers.context import Project
     from upm_cli.workers.training import TrainingJob, run_tree
@@ -63,7 +68,18 @@ def train(
     trainers.refuse_paused(known)
     project = Project(folder=ctx.project, config=ctx.config_option, overrides=(*ctx.globals.overrides, *extra))
     sources = trainers.sources_of(settings, known, source or [], ctx.project)
-    job = TrainingJob(project=project, trainer=name, stream=known.stream, sources=sources, format=format, follow=follow)
+    with ctx.store.read() as reader:
+        delivers = adapters.exist(reader)
+    job = TrainingJob(
+        project=project,
+        trainer=name,
+        stream=known.stream,
+        sources=sources,
+        outcomes=trainers.outcomes_of(settings, known, outcomes or [], ctx.project),
+        format=format,
+        follow=follow,
+        delivers=delivers,
+    )
     started_s = ctx.clock.monotonic_s()
     with (
         lease.acquire(ctx.store.home, trainers.train_lease(name), ctx.command),

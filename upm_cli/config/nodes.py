@@ -193,4 +193,6 @@ def _malformed(exc: yaml.YAMLError, where: str) -> Malformed:
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
     place = Place(where=where, line=mark.line + 1, column=mark.column + 1) if mark else Place(where=where)
     reason = getattr(exc, "problem", None) or getattr(exc, "reason", None) or str(exc)
+    if "nesting depth" in reason:  # libyaml has a limit of its own, which the scanner may reach before we see an event
+        return Malformed("UPM-C005", f"nested deeper than {MAX_DEPTH} levels", place)
     return Malformed("UPM-C002", f"not valid YAML: {reason}", place)

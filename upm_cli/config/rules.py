@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from upm_cli.config.problems import Place, Problem
 from upm_cli.config.schema import Settings
 from upm_cli.core.judging.false_alarms import FalseAlarmBudget
+from upm_cli.core.notices import TOPICS
 from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.rollouts.stage_text import parse_stage
 
@@ -42,6 +43,7 @@ def check_rules(settings: Settings, places: Mapping[str, Place]) -> list[Problem
             message = f"{name} does nothing with optimizer {learner.optimizer}"
             add(f"learner.{name}", message, f"remove it, or use {' or '.join(optimizers)}")
     _check_stages(settings, add)
+    _check_webhooks(settings, add)
     return problems
 
 
@@ -60,3 +62,12 @@ def _check_stages(settings: Settings, add: Callable[[str, str, str], None]) -> N
         FalseAlarmBudget.parse(settings.evidence.false_alarms)
     except ValueError as exc:
         add("evidence.false_alarms", str(exc), "write it as in: 1 per 90d")
+
+
+def _check_webhooks(settings: Settings, add: Callable[[str, str, str], None]) -> None:
+    for webhook in settings.notify.webhooks:
+        if not webhook.url:
+            add("notify.webhooks", f"webhook {webhook.name} has no url", "url: https://…")
+        if unknown := [topic for topic in webhook.topics if topic not in TOPICS]:
+            known = f"known: {', '.join(TOPICS)}"
+            add("notify.webhooks", f"webhook {webhook.name} asks for {unknown[0]!r}, which is no topic", known)

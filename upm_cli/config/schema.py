@@ -132,12 +132,39 @@ class IngestSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSettings:
+    """How predictions of agents and what came of them are brought together."""
+
+    horizon_ms: int = setting(
+        7 * DAY_MS,
+        "How long a prediction and its outcome wait for each other, by the times in them; what comes later is late.",
+        at_least=1,
+        at_most=365 * DAY_MS,
+    )
+    max_waiting: int = setting(
+        100_000,
+        "Predictions, and outcomes, that wait at most; the one that waits longest gives way.",
+        at_least=1,
+        at_most=10_000_000,
+    )
+    max_known: int = setting(
+        1_000_000,
+        "Answered predictions that are remembered to tell repeats; older outcomes are late.",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManagerSettings:
     """How snapshots are kept."""
 
     base_path: str = setting(".upm/blobs", "Folder of snapshots and checkpoints; relative to the project.")
     compression: str = setting("zstd", "How snapshots are compressed.", choices=("zstd", "gzip", "none"))
     retention_days: int = setting(30, "Age at which `upm snapshot gc` may remove one.", at_least=0, at_most=36_500)
+    require_signature: bool = setting(
+        False, "Whether only signed snapshots may reach tenants and agents; see `upm keys`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +253,9 @@ class RolloutSettings:
     )
     automatic: bool = setting(True, "Whether stages follow by themselves; false: each wants `upm rollout promote`.")
     min_tenants: int = setting(1, "Tenants in a canary at least.", at_least=1, at_most=1_000_000)
+    holdout_percent: int = setting(
+        0, "Share of tenants that stay on the anchor (upm anchor) whatever rollouts do.", at_least=0, at_most=5
+    )
     watch_ms: int = setting(
         DAY_MS, "How long a version that reached everybody is still watched.", at_least=0, at_most=365 * DAY_MS
     )
@@ -263,7 +293,31 @@ class AdapterSyncSettings:
     sync_timeout_ms: int = setting(30_000, "How long one agent may take.", at_least=1, at_most=DAY_MS)
     max_retries: int = setting(3, "Tries after the first before an agent counts as errored.", at_least=0, at_most=1000)
     retry_backoff_ms: int = setting(
-        1000, "Pause before the first retry; doubled each time.", at_least=0, at_most=DAY_MS
+        1000, "Longest pause before the first retry; doubled each time, drawn by chance.", at_least=0, at_most=DAY_MS
+    )
+    max_backoff_ms: int = setting(60_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
+    max_parallel: int = setting(16, "Agents that are sent to at the same time.", at_least=1, at_most=256)
+    poll_ms: int = setting(500, "How often adapter sync looks for something to send.", at_least=10, at_most=DAY_MS)
+    look_ms: int = setting(
+        60_000,
+        "How often a place that is in sync is asked again what it serves; 0: never.",
+        at_least=0,
+        at_most=DAY_MS,
+    )
+    breaker_failures: int = setting(
+        5, "Failures in a row after which an endpoint is left alone for a while.", at_least=1, at_most=1000
+    )
+    breaker_cooldown_ms: int = setting(
+        30_000, "How long an endpoint that keeps failing is left alone.", at_least=0, at_most=DAY_MS
+    )
+    pointer_validity_ms: int = setting(
+        7 * DAY_MS,
+        "How long agents go on without a word before they say that they are stale; sent anew at half of it. 0: no end.",
+        at_least=0,
+        at_most=365 * DAY_MS,
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "Hosts and networks (10.1.0.0/16) inside a private network that models may be sent to; loopback always may."
     )
 
 
@@ -275,6 +329,9 @@ class TrainerSettings:
     mode: str = setting("shadow", "Who sees its snapshots.", choices=("shadow", "canary", "active"))
     tenant_id: str | None = setting(None, "The tenant whose windows it learns.", nullable="the windows of all tenants")
     sources: tuple[str, ...] = setting((), "Files, folders or globs it learns from; relative to the project.")
+    outcomes: tuple[str, ...] = setting(
+        (), "The same for what agents tell: predictions that were served, and what came of them."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +365,40 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One address that is told what happens."""
+
+    name: str = setting("ops", "Its name: a-z, 0-9, '.', '_' and '-'.")
+    url: str = setting("", "Where messages go: https, or http to this machine.")
+    format: str = setting("cloudevents", "What is sent.", choices=("cloudevents", "slack"))
+    topics: tuple[str, ...] = setting(
+        ("quarantine", "rollback", "rollout_aborted", "worker_fatal"),
+        "What it is told of; also: rollout_paused, rollout_promoted, activated, feature_drift.",
+    )
+    secret_file: str | None = setting(
+        None, "File (0600) with the secret that messages are signed with.", nullable="messages are not signed"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told of what without asking."""
+
+    webhooks: tuple[WebhookSettings, ...] = setting((), "Addresses that are told.")
+    timeout_ms: int = setting(10_000, "How long one message may take.", at_least=1, at_most=600_000)
+    retry_backoff_ms: int = setting(
+        1000, "Longest pause before a message is sent again; doubled each time.", at_least=0, at_most=DAY_MS
+    )
+    max_backoff_ms: int = setting(300_000, "Longest pause before any retry.", at_least=0, at_most=DAY_MS)
+    give_up_ms: int = setting(
+        DAY_MS, "Age at which an event is no news any more and is passed over.", at_least=1000, at_most=30 * DAY_MS
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "Hosts and networks (10.1.0.0/16) inside a private network that may be told; loopback always may."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """Measurements that the workers keep."""
 
@@ -335,6 +426,7 @@ class Settings:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     replay_buffer: ReplayBufferSettings = field(default_factory=ReplayBufferSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     snapshot_manager: SnapshotManagerSettings = field(default_factory=SnapshotManagerSettings)
     drift_monitor: DriftMonitorSettings = field(default_factory=DriftMonitorSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
@@ -342,6 +434,7 @@ class Settings:
     adapter_sync: AdapterSyncSettings = field(default_factory=AdapterSyncSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     ui: UiSettings = field(default_factory=UiSettings)
 

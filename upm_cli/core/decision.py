@@ -26,6 +26,7 @@ RECOMPUTE: Final[Mapping[str, tuple[str, str]]] = {
     "drift.quarantine": ("upm_cli.core.drift_decision", "recompute_quarantine"),
     "evidence.verdict": ("upm_cli.core.judging.evidence_decision", "recompute_verdict"),
     "evidence.quarantine": ("upm_cli.core.judging.evidence_decision", "recompute_quarantine"),
+    "drift.served": ("upm_cli.core.drift_decision", "recompute_served"),
     "drift.extend": ("upm_cli.core.drift_decision", "recompute_extend"),
     "rollout.": ("upm_cli.core.rollout", "recompute"),
 }

@@ -142,6 +142,15 @@ class DriftState:
         """Take the next comparisons of the log and return the windows they closed, oldest first."""
         return list(self._advance(comparisons))
 
+    @property
+    def last_seq(self) -> int | None:
+        """The last comparison of the open window; None when there is none."""
+        return None if self._open is None else self._open.last_seq
+
+    def close(self) -> JudgedWindow | None:
+        """Judge what has been gathered so far and close it: nothing more will come; None when nothing has."""
+        return None if self._open is None else self._close(self._open)
+
     def open_window(self) -> JudgedWindow | None:
         """Judge what has been gathered so far without closing it; None when nothing has."""
         return None if self._open is None else _judge(self._open, self.policy)

@@ -59,13 +59,47 @@ def extend_outcome(barred: Iterable[int]) -> dict[str, Any]:
 
 def recompute_quarantine(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdict on the window, the snapshots it casts doubt on, and what is recommended."""
+    verdict, fails = _verdict(inputs)
+    barred = sorted([*inputs["window"]["suspects"], *(_fresh(inputs) if fails else ())])
+    return quarantine_outcome(verdict.value, barred, inputs["way_back"])
+
+
+def served_inputs(window: DriftWindow, policy: DriftPolicy, way_back: int | None, *, serves: bool) -> dict[str, Any]:
+    """Write down what a quarantine by a served window is worked out from: it bars the version that was served.
+
+    `serves`: whether tenants still get that version; if not, there is nothing to recommend.
+    """
+    return {
+        "window": {"window_id": window.window_id, "version": window.version},
+        "n": window.n,
+        "p95": window.p95,
+        "failed_early": to_plain(window.metadata.get("failed_early")),
+        "policy": to_plain(policy),
+        "way_back": way_back,
+        "serves": serves,
+    }
+
+
+def recompute_served(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdict on a served window, the version it bars, and what is recommended."""
+    verdict, fails = _verdict(inputs)
+    barred = [inputs["window"]["version"]] if fails else []
+    return served_outcome(verdict.value, barred, inputs["way_back"], serves=inputs["serves"])
+
+
+def served_outcome(verdict: str, barred: Iterable[int], way_back: int | None, *, serves: bool) -> dict[str, Any]:
+    """Return what is recorded of a quarantine by a served window."""
+    outcome = quarantine_outcome(verdict, barred, way_back)
+    return outcome if serves else {**outcome, "recommendation": None}
+
+
+def _verdict(inputs: Mapping[str, Any]) -> tuple[Verdict, bool]:
+    """Return the verdict on a recorded window, and whether it quarantines."""
     policy = from_plain(DriftPolicy, inputs["policy"])
     verdict = judge(Stats(n=inputs["n"], scores=inputs["n"], dropped=0, p95=inputs["p95"]), policy)
     if inputs["failed_early"] is not None:  # a window that failed stays failed
         verdict = Verdict.FAIL
-    fails = verdict is Verdict.FAIL and policy.quarantine_enabled
-    barred = sorted([*inputs["window"]["suspects"], *(_fresh(inputs) if fails else ())])
-    return quarantine_outcome(verdict.value, barred, inputs["way_back"])
+    return verdict, verdict is Verdict.FAIL and policy.quarantine_enabled
 
 
 def _fresh(inputs: Mapping[str, Any]) -> list[int]:

@@ -87,6 +87,44 @@ EVENTS: Final[Mapping[str, EventType]] = {
             "input",
         ),
         EventType(
+            "ai.upm.prediction",
+            "agent",
+            "ingest worker",
+            "An agent answered about a window.",
+            {
+                "prediction_id": "unique, a UUID of version 7",
+                "window_id": "the window it is about",
+                "trainer": "whose model answered",
+                "version": "number of the snapshot",
+                "digest": "sha256 of its canonical bytes",
+                "epoch": "of the activation that the agent had",
+                "agent": "name of the agent",
+                "predicted_at": "ISO 8601, UTC",
+                "window_start": "event time of the window",
+                "window_end": "event time, exclusive",
+                "prediction": "map: the answer, as `upm predict` prints it",
+            },
+            {"tenant_id": "whose window it is", "features": "of the window: it is learned from then"},
+            "input",
+        ),
+        EventType(
+            "ai.upm.outcome",
+            "agent",
+            "ingest worker",
+            "What came of a prediction became known.",
+            {
+                "prediction_id": "the prediction it belongs to",
+                "label": "ground truth: number, boolean, class name or map of numbers",
+                "observed_at": "ISO 8601, UTC",
+                "agent": "name of the agent",
+            },
+            {
+                "acted": "whether the prediction had an influence on what happened; absent: it had",
+                "served": "map: the prediction without type and features, if the agent still knew",
+            },
+            "input",
+        ),
+        EventType(
             "ai.upm.snapshot.created",
             "trainer",
             "anyone",
@@ -128,6 +166,11 @@ EVENTS: Final[Mapping[str, EventType]] = {
                 "drift_score": "seed score, null when it could not be made",
                 "timestamp": "event time of the window",
             },
+            {
+                "served": "only for what an agent answered, whose shadow_prediction is null: map of prediction, "
+                "window_id, tenant_id, version, digest, epoch, agent, acted and observed_at; prediction_id is the "
+                "agent's, and the source ends in /served"
+            },
             carried_as="comparisons",
         ),
         EventType(
@@ -140,13 +183,14 @@ EVENTS: Final[Mapping[str, EventType]] = {
                 "drift_window_id": "<trainer>/<log position of its first comparison>; rule evidence: the newest",
                 "drift_p95": "P95 of that window by the rule in charge, or null",
                 "threshold": "its limit",
-                "recommendation": "rollback, or pause when there is nothing to go back to",
+                "recommendation": "rollback, or pause when there is nothing to go back to; null where nobody is served",
                 "quarantined_at": "ISO 8601, UTC",
             },
             {
                 "rule": "seed, regret or evidence",
                 "sample_count": "comparisons judged",
                 "snapshot_ids": "snapshots that it casts doubt on and that are barred now",
+                "served_version": "of a window of what agents served: the version they served",
                 "contest_id": "rule evidence: the contest that failed",
                 "excess": "rule evidence: map of the mean excess loss, its bounds, and the other measures",
             },
@@ -205,6 +249,19 @@ EVENTS: Final[Mapping[str, EventType]] = {
                 "reason": "in words; of hold_tenant the tenant",
                 "at": "ISO 8601, UTC",
             },
+        ),
+        EventType(
+            "ai.upm.worker.fatal",
+            "supervisor",
+            "anyone",
+            "A worker was given up after it had failed too often.",
+            {
+                "worker": "name of the worker, such as trainer-main",
+                "reason": "why, in words",
+                "restarts": "how often it was started again before",
+                "at": "ISO 8601, UTC",
+            },
+            {"trainer_id": "trainer it worked for", "exit_code": "its last exit code"},
         ),
         EventType(
             "ai.upm.rollback",

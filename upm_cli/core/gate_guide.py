@@ -47,6 +47,12 @@ GUIDES: Final = (
         opens="the file from a backup, or another version",
     ),
     Guide(
+        gate="signature",
+        of="both",
+        asks="With snapshot_manager.require_signature: has a believed key signed it? Shadow needs no signature.",
+        opens="upm snapshot sign, by an admin; a lost or revoked key: upm keys rotate",
+    ),
+    Guide(
         gate="role",
         of="both",
         asks="May this operating system user do it (policy.actors)?",

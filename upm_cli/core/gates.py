@@ -10,8 +10,11 @@ from typing import Any, Final
 
 from upm_cli.core.plain import from_plain
 from upm_cli.core.records import Ring
+from upm_cli.core.signatures import SignatureState, Signed
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import RefusedError
+
+SIGNATURE: Final = "signature"
 
 # By an admin, with a reason and an end.
 OVERRIDABLE: Final = ("evidence", "feature_drift", "freeze", "policy", "readiness", "shadow")
@@ -57,6 +60,7 @@ class Candidate:
     proof: Proof | None = None
     max_proof_age_ms: int = 0
     frozen: str | None = None  # the freeze that lasts, in words
+    signature: Signed | None = None  # None: nobody asks for one (snapshot_manager.require_signature)
     others: tuple[GateResult, ...] = ()  # gates that were asked elsewhere
     overridden: frozenset[str] = frozenset()  # gates with an override in force
 
@@ -156,12 +160,34 @@ def evidence_gate(candidate: Candidate) -> GateResult:
     return GateResult(gate="evidence", allowed=allowed, detail=said, satisfy=satisfy, numbers=numbers)
 
 
+def signature_gate(candidate: Candidate) -> GateResult:
+    """Allow tenants only what a believed key has signed; shadow needs no signature. What can't be checked says no."""
+    found = candidate.signature or Signed()
+    sign = f"upm snapshot sign {candidate.trainer} {candidate.version} (the first key: upm keys init)"
+    satisfy = f"sign it: {sign}"
+    if found.state is SignatureState.INVALID:
+        satisfy = f"take another version; or find out who changed the signature, then sign it anew: {sign}"
+    elif found.state is SignatureState.UNCHECKED:
+        satisfy = "make it possible to check signatures: upm validate says what is missing"
+    return GateResult(
+        gate=SIGNATURE,
+        allowed=found.is_signed or candidate.ring is Ring.SHADOW,
+        detail=f"{candidate.name} is {found.words()}",
+        satisfy=satisfy,
+        numbers={"signature": found.state.value, "keyid": found.keyid, "require_signature": True},
+    )
+
+
 GATES: Final[tuple[Gate, ...]] = (quarantine_gate, lineage_gate, feature_gate, freeze_gate, evidence_gate)
 
 
 def ask(candidate: Candidate, gates: Sequence[Gate] = GATES) -> tuple[GateResult, ...]:
-    """Return what every gate says, those asked elsewhere too, with overrides in force applied."""
-    results = [*(gate(candidate) for gate in gates), *candidate.others]
+    """Return what every gate says, those asked elsewhere too, with overrides in force applied.
+
+    The gate `signature` is asked where signatures are asked for, whatever `gates` are.
+    """
+    asked = gates if candidate.signature is None else (*gates, signature_gate)
+    results = [*(gate(candidate) for gate in asked), *candidate.others]
     return tuple(excepted(result, candidate.overridden) for result in results)
 
 

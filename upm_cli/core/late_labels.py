@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.window import Csr, I64Array, Strings, WindowBatch
+from upm_cli.core.window import Csr, I64Array, Influence, Strings, WindowBatch
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -151,7 +151,10 @@ def place_labels(ids: list[str], positions: list[int], rows: Rows, awaiting: Awa
 
 
 def attach(rows: WindowBatch, labels: WindowBatch, pairs: list[tuple[int, int]]) -> WindowBatch:
-    """Return `rows` with the labels of `pairs` (row, label); the arguments are not modified."""
+    """Return `rows` with the labels of `pairs` (row, label), and with what is known of influence with them.
+
+    The arguments are not modified.
+    """
     if not pairs:
         return rows
     at, taken = np.array(pairs, np.int64).T
@@ -160,11 +163,17 @@ def attach(rows: WindowBatch, labels: WindowBatch, pairs: list[tuple[int, int]])
     source = np.arange(len(rows))
     source[at] = len(rows) + taken
     text = Strings.concat([rows.label_text, labels.label_text]).take(source)
-    return replace(rows, label_kind=kind, label_value=value, label_text=text)
+    influence = rows.influence
+    if labels.influence is not None:
+        influence = (influence or Influence.none(len(rows))).put(at, labels.influence.take(taken))
+    return replace(rows, label_kind=kind, label_value=value, label_text=text, influence=influence)
 
 
 def fill(batch: WindowBatch, rows: I64Array, windows: WindowBatch) -> WindowBatch:
-    """Return `batch` with tenant, times and features of LABEL row `rows[i]` taken from `windows[i]`."""
+    """Return `batch` with tenant, times and features of LABEL row `rows[i]` taken from `windows[i]`.
+
+    So is the influence on the window, where the label came without any.
+    """
     if not rows.size:
         return batch
     source = np.arange(len(batch))
@@ -172,4 +181,9 @@ def fill(batch: WindowBatch, rows: I64Array, windows: WindowBatch) -> WindowBatc
     start, end = batch.start_ms.copy(), batch.end_ms.copy()
     start[rows], end[rows] = windows.start_ms, windows.end_ms
     tenant = Strings.concat([batch.tenant, windows.tenant]).take(source)
-    return replace(batch, tenant=tenant, start_ms=start, end_ms=end, x=Csr.concat([batch.x, windows.x]).take(source))
+    x = Csr.concat([batch.x, windows.x]).take(source)
+    influence = batch.influence
+    if windows.influence is not None:
+        told = influence or Influence.none(len(batch))
+        influence = told.put(rows, windows.influence).put(rows, told.take(rows))
+    return replace(batch, tenant=tenant, start_ms=start, end_ms=end, x=x, influence=influence)

@@ -44,6 +44,7 @@ class Standing:
     quarantined: tuple[int, ...] = ()
     paused: bool = False
     rollout: RolloutThen | None = None
+    anchor: int | None = None  # version that the hold-out stayed on
 
 
 def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
@@ -51,7 +52,7 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
     ring_pins: dict[str, int] = {}
     pinned: set[int] = set()
     quarantined: set[int] = set()
-    paused, rollout = False, None
+    paused, rollout, anchor = False, None, None
     for entry in entries:
         name, _, version = str(entry["subject"]).partition("@")
         if name != trainer or entry["at"] > at:
@@ -73,10 +74,12 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
         elif action == "snapshot.gc":
             pinned -= set(details["versions"])
             quarantined -= set(details["versions"])
+        elif action in ("anchor.set", "anchor.clear"):
+            anchor = details.get("version")
         elif action in ("trainer.pause", "trainer.resume"):
             paused = action == "trainer.pause"
         elif action == "trainer.remove":
-            ring_pins, pinned, quarantined, paused, rollout = {}, set(), set(), False, None
+            ring_pins, pinned, quarantined, paused, rollout, anchor = {}, set(), set(), False, None, None
         elif action.startswith("rollout."):
             rollout = _rollout(entry) or rollout
         quarantined |= _barred(details)
@@ -86,6 +89,7 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
         quarantined=tuple(sorted(quarantined)),
         paused=paused,
         rollout=rollout,
+        anchor=anchor,
     )
 
 

@@ -20,8 +20,11 @@ from upm_cli.errors import RefusedError
 HOUR_MS: Final = 3_600_000
 
 _OPERATOR: Final = (
+    "anchor",
     "activate.canary",
     "activate.global",
+    "adapter.add",
+    "adapter.remove",
     "freeze",
     "pause",
     "resume",
@@ -33,9 +36,21 @@ _OPERATOR: Final = (
     "rollout.resume",
     "rollout.retry",
     "signoff",
+    "sync.retry",
+    "sync.run",
     "tenant.rule",
 )
-_ADMIN: Final = ("override", "approve", "snapshot.release", "unfreeze")
+_ADMIN: Final = (
+    "approve",
+    "keys.init",
+    "keys.revoke",
+    "keys.rotate",
+    "override",
+    "snapshot.release",
+    "snapshot.sign",
+    "sync.lower",
+    "unfreeze",
+)
 _ANYBODY: Final = ("activate.shadow", "look", "rollback")  # nobody sees shadow; the way back is open to all
 ACTIONS: Final = tuple(sorted((*_OPERATOR, *_ADMIN, *_ANYBODY)))
 _ROLE_MAY: Final[Mapping[str, tuple[str, ...]]] = {

@@ -1,6 +1,6 @@
 """Predicting with the model in a snapshot: what an agent does with what it was handed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -15,6 +15,10 @@ class Model(Protocol):
 
     def predict_many(self, x: Csr) -> F32Array:
         """Return (n, outputs): probability of 1, class probabilities, or values. Always finite."""
+        ...
+
+    def predict_one(self, index: Sequence[int], value: Sequence[float]) -> F32Array:
+        """Return (1, outputs): the same for one window, whose elements are given one by one, sooner."""
         ...
 
 

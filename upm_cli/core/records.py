@@ -122,6 +122,9 @@ class Trainer:
     unlabelled: int = 0
     dead_letter: int = 0  # windows whose label or step the learner refused
     loss_sum: float = 0.0  # progressive loss, summed over trained windows
+    influence: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # version → trained windows it was asked about, see Tally
     metrics: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_digest: str | None = None
     weights_sha256: str | None = None
@@ -165,6 +168,49 @@ class Snapshot:
     activated_at_ms: int | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    signatures: tuple[Mapping[str, str], ...] = ()  # of its statement: {keyid, sig}
+
+
+class AdapterStatus(StrEnum):
+    PENDING = "pending"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    ERRORED = "errored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """One place that models are handed to for one tenant: which snapshot is to be there, and which is.
+
+    `serial` grows with each pointer that is made for it; what is to be there is (`version`, `epoch`, `serial`), what
+    the other side has confirmed is (`acked_version`, `acked_epoch`, `acked_serial`).
+    """
+
+    adapter_key: str
+    tenant_id: str  # "" = windows without a tenant
+    trainer: str
+    kind: str  # directory | http
+    location: str  # absolute path, or URL
+    mode: Mode  # by the ring that its snapshot comes from
+    status: AdapterStatus = AdapterStatus.PENDING
+    version: int | None = None  # None: nothing is live for this tenant
+    digest: str | None = None
+    epoch: int = 0
+    serial: int = 0
+    pointer: str | None = None  # the envelope to send, as it was signed
+    acked_version: int | None = None
+    acked_digest: str | None = None
+    acked_epoch: int = 0
+    acked_serial: int = 0
+    attempts: int = 0  # at sending the newest pointer
+    failures: int = 0  # in a row, of the whole adapter
+    next_attempt_at_ms: int | None = None
+    last_error: str | None = None
+    last_error_at_ms: int | None = None
+    last_synced_at_ms: int | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # token_file, ca_file, what the agent told of itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,3 +425,63 @@ class FeatureWatch:
     look_end_ms: int | None
     looked_at_ms: int | None  # when it was judged
     updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifier:
+    """How far one webhook has been told, and how that goes."""
+
+    name: str
+    position: int  # of the last event in the outbox that is dealt with
+    attempts: int = 0  # at the next event
+    next_attempt_at_ms: int | None = None
+    sent: int = 0
+    failures: int = 0  # tries that were not taken
+    given_up: int = 0  # events that became too old
+    last_sent_at_ms: int | None = None
+    last_error: str | None = None
+    updated_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What was read of the predictions and outcomes of one trainer, over its life.
+
+    `read = predictions + outcomes + duplicate + dead_letter + elsewhere`, `outcomes = compared + waiting + late`.
+    `open` and `forgotten` are predictions without an outcome: those still waited for, and those that are not.
+    `labelled`, `parked` and `unused` are compared outcomes: those that became the label of a window, those whose
+    window has not come yet, and those whose window never came.
+    """
+
+    trainer: str
+    read: int = 0  # lines
+    predictions: int = 0
+    outcomes: int = 0
+    duplicate: int = 0  # lines whose prediction_id had come with such a line before
+    dead_letter: int = 0
+    elsewhere: int = 0  # lines of other trainers
+    compared: int = 0
+    waiting: int = 0
+    late: int = 0
+    open: int = 0
+    forgotten: int = 0
+    windows: int = 0  # handed to the stream
+    labelled: int = 0
+    parked: int = 0
+    unused: int = 0
+    next_seq: int = 0  # number of the next served comparison
+    newest_ms: int | None = None  # newest instant that a line has told
+    state_digest: str | None = None  # blob with what waits
+    updated_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """The snapshot that the hold-out of a trainer stays on."""
+
+    trainer: str
+    version: int
+    since_seq: int  # served comparisons from this number on count
+    reason: str
+    actor: str
+    at_ms: int

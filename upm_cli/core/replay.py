@@ -15,7 +15,7 @@ to its window while that waits; if its window is one of the last `label_horizon`
 becomes a LABEL row; else it is an orphan. The words are those of Akidau et al. 2015, "The Dataflow Model".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -115,6 +115,16 @@ class ReplayBuffer:
     def watermark_ms(self) -> int | None:
         """What starts at or before it has been released; None before the first window."""
         return None if self._newest_ms == NEVER else self._newest_ms - self.policy.release_delay_ms
+
+    def holds(self, ids: Sequence[str]) -> list[bool]:
+        """Say of which windows a label would find its place: they wait, or were released lately without one."""
+        waiting = set(self._pending.window_id.to_list())
+        oldest = self._awaiting.count - self._awaiting.limit
+        numbers = [self._awaiting.number_of(key) for key in ids]
+        return [
+            key in waiting or (number is not None and number >= oldest)
+            for key, number in zip(ids, numbers, strict=True)
+        ]
 
     def mark(self) -> int:
         """Reserve and return the log position of a row (END, CUT) that the caller puts behind what was released."""

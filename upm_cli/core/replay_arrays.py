@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.window import Csr, Strings, WindowBatch
+from upm_cli.core.window import Csr, Influence, Strings, WindowBatch
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +25,7 @@ def strings_from_arrays(name: str, arrays: Mapping[str, Array]) -> Strings:
 
 
 def batch_to_arrays(name: str, batch: WindowBatch) -> dict[str, Array]:
-    """Return the arrays of a batch, each `name.column` or `name.column.part`."""
+    """Return the arrays of a batch, each `name.column` or `name.column.part`; a column that is None has none."""
     arrays: dict[str, Array] = {}
     for column in fields(batch):
         key, value = f"{name}.{column.name}", getattr(batch, column.name)
@@ -33,7 +33,9 @@ def batch_to_arrays(name: str, batch: WindowBatch) -> dict[str, Array]:
             arrays |= strings_to_arrays(key, value)
         elif isinstance(value, Csr):
             arrays |= {f"{key}.{part}": getattr(value, part) for part in ("indptr", "index", "value")}
-        else:
+        elif isinstance(value, Influence):
+            arrays |= {f"{key}.version": value.version, f"{key}.acted": value.acted}
+        elif value is not None:
             arrays[key] = value
     return arrays
 
@@ -47,6 +49,10 @@ def batch_from_arrays(name: str, arrays: Mapping[str, Array]) -> WindowBatch:
             columns.append(strings_from_arrays(key, arrays))
         elif f"{key}.indptr" in arrays:
             columns.append(Csr(*(arrays[f"{key}.{part}"] for part in ("indptr", "index", "value"))))
+        elif f"{key}.version" in arrays:
+            columns.append(Influence(arrays[f"{key}.version"], arrays[f"{key}.acted"]))
+        elif column.name == "influence":
+            columns.append(None)
         else:
             columns.append(arrays[key])
     return WindowBatch(*columns)

@@ -38,10 +38,16 @@ def protected_versions(
     live: Live,
     history: Sequence[Activation],
     pins: Mapping[Ring, Pin],
+    handed_out: Mapping[int, str] | None = None,
+    anchor: int | None = None,
 ) -> dict[int, str]:
-    """Return the versions that must never be deleted and the first reason for each."""
+    """Return the versions that must never be deleted and the first reason for each.
+
+    `handed_out` are those that adapters should have or have confirmed: agents may ask for them at any time.
+    """
     reasons: list[tuple[int | None, str]] = [(s.version, "pinned") for s in snapshots if s.pinned]
     reasons += [(pin.version, f"{ring} is pinned to it") for ring, pin in pins.items()]
+    reasons.append((anchor, "anchor of the hold-out"))
     for ring, current in live.items():
         reasons.append((current.version, f"active in {ring}"))
         reasons.append((current.previous_version, f"active in {ring} before"))
@@ -49,6 +55,7 @@ def protected_versions(
         targets = rollback_targets(trainer, snapshots, history, ring, current.version)
         reasons += [(target.version, f"rollback target of {ring}") for target in targets[:_SPARE_TARGETS]]
     reasons += [(s.version, "the trainer learns on from it") for s in snapshots if _is_base(s, trainer)]
+    reasons += list((handed_out or {}).items())
     found: dict[int, str] = {}
     for version, reason in reasons:
         if version is not None:

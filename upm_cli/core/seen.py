@@ -127,6 +127,16 @@ class SeenIds:
         self._forget(floor_ms)
         return duplicate
 
+    def starts_of(self, ids: Strings) -> I64Array:
+        """Return the start with which each id was accepted, (n,) int64; far below any floor where none was."""
+        hashes = self._hash_of(ids)
+        starts = np.full(hashes.size, _EVERYTHING)
+        in_new, in_old = self._new.find(hashes), self._old.find(hashes)
+        for row in np.flatnonzero((in_new >= 0) | (in_old >= 0)).tolist():
+            found = self._start_of(ids[row], int(in_new[row]), int(in_old[row]))
+            starts[row] = _EVERYTHING if found is None else found
+        return starts
+
     def live(self, floor_ms: int) -> tuple[Strings, I64Array]:
         """Return ids and starts (n,) not below `floor_ms`; a new horizon that admits them answers as this one."""
         exact = {key: start for key, start in self._exact.items() if start >= floor_ms}

@@ -82,10 +82,10 @@ def encode(arrays: Arrays, manifest: Manifest) -> bytes:
     return b"".join([len(header).to_bytes(8, "little"), header, *data])
 
 
-def decode(data: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
+def decode(data: bytes | bytearray) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the tensors and the manifest of canonical bytes; the reverse of `encode`.
 
-    The arrays are read-only views of `data` (nothing of a declared size is allocated).
+    The arrays are read-only views of `data`, which must not change any more (nothing of a declared size is allocated).
     Raises SnapshotFormatError when a single bit is not as it was written, SnapshotTooNewError for a later schema.
     """
     header, body = _split(data)
@@ -138,9 +138,9 @@ def _padded(header: bytes) -> bytes:
     return header + b" " * (-len(header) % 8)
 
 
-def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
+def _split(data: bytes | bytearray) -> tuple[dict[str, Any], memoryview]:
     """Cut `data` into the parsed header, proven canonical, and the bytes behind it."""
-    view = memoryview(data)
+    view = memoryview(data).toreadonly()
     size = int.from_bytes(view[:8], "little")
     if len(view) < 8 or size > len(view) - 8:
         raise SnapshotFormatError(f"{len(view)} bytes are too few for the header they announce")

@@ -19,7 +19,7 @@ from upm_cli.core.learning import Learner, LearnerSpec, create, restore
 from upm_cli.core.learning.labels import Encoded, LabelCodec
 from upm_cli.core.learning.metrics import Metrics
 from upm_cli.core.learning.protocol import REJECT_TEXT, Reject
-from upm_cli.core.window import I64Array, LabelKind, RowKind, WindowBatch
+from upm_cli.core.window import Acted, I64Array, Influence, LabelKind, RowKind, WindowBatch
 
 SPAN_ROWS = 8192  # learned in one call, rounded to whole batches: bounds memory, changes nothing else
 
@@ -52,6 +52,18 @@ class Tally:
     loss_sum: float = 0.0
     last_loss: float | None = None
     last_window_id: str = ""
+    influence: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # version → trained windows it was asked about, by Acted
+
+    def count_influence(self, influence: Influence) -> None:
+        """Count trained windows that a model was asked about."""
+        asked = influence.version != 0
+        if not asked.any():
+            return
+        pairs = np.column_stack([influence.version[asked], influence.acted[asked]])
+        for (version, acted), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
+            self.influence.setdefault(int(version), [0] * len(Acted))[int(acted)] += int(count)
 
 
 @dataclass(slots=True)
@@ -111,6 +123,8 @@ class Fold:
         self.metrics.update(result.predictions, target, result.losses, ok)
         self.tally.trained += int(ok.sum())
         self.tally.unlabelled -= int((part.kind[ok] == RowKind.LABEL).sum())
+        if part.influence is not None:
+            self.tally.count_influence(part.influence.take(np.flatnonzero(ok)))
         good = result.losses[ok]
         if good.size:
             self.tally.loss_sum = float(np.cumsum(np.concatenate([[self.tally.loss_sum], good]), dtype=np.float64)[-1])

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from upm_cli.core.hashing import U64Array, hash_spans
 
+I32Array = npt.NDArray[np.int32]
 I64Array = npt.NDArray[np.int64]
 F32Array = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
@@ -152,13 +153,59 @@ class Csr:
         )
 
 
+class Acted(IntEnum):
+    """Whether a served prediction had an influence on what happened. Values are stored."""
+
+    UNKNOWN = 0  # nobody has said so yet
+    NO = 1
+    YES = 2
+
+
+@dataclass(slots=True)
+class Influence:
+    """Which of n rows a model was asked about: `version` (n,) int32, 0 where none was, and `acted` (n,) uint8 Acted."""
+
+    version: I32Array
+    acted: U8Array
+
+    @classmethod
+    def none(cls, n: int) -> Self:
+        """Return the influence on `n` rows that no model was asked about."""
+        return cls(np.zeros(n, np.int32), np.zeros(n, np.uint8))
+
+    def __len__(self) -> int:
+        return self.version.size
+
+    def take(self, rows: I64Array) -> Self:
+        return type(self)(self.version[rows], self.acted[rows])
+
+    def slice(self, start: int, stop: int) -> Self:
+        return type(self)(self.version[start:stop], self.acted[start:stop])
+
+    def put(self, rows: I64Array, other: Self) -> Self:
+        """Return a copy with `rows[i]` as in `other[i]`, where that is any influence at all."""
+        known = other.version != 0
+        version, acted = self.version.copy(), self.acted.copy()
+        version[rows[known]], acted[rows[known]] = other.version[known], other.acted[known]
+        return type(self)(version, acted)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self | None], sizes: Sequence[int]) -> Self | None:
+        """Return the parts laid end to end, of `sizes`; a part that is None has no influence. None when all are."""
+        if all(part is None for part in parts):
+            return None
+        whole = [cls.none(n) if part is None else part for part, n in zip(parts, sizes, strict=True)]
+        return cls(np.concatenate([part.version for part in whole]), np.concatenate([part.acted for part in whole]))
+
+
 @dataclass(slots=True)
 class WindowBatch:
     """n rows in columns: what sources make, the replay buffer orders, the log keeps and the trainer reads.
 
     `kind` (n,) uint8 RowKind · `window_id`, `tenant` Strings ("" = no tenant) · `start_ms`, `end_ms` (n,) int64
     Unix milliseconds · `label_kind` (n,) uint8 LabelKind · `label_value` (n,) float64 (0/1 for booleans, NaN where
-    none) · `label_text` Strings (class name, or canonical JSON of a map) · `x` features as Csr.
+    none) · `label_text` Strings (class name, or canonical JSON of a map) · `x` features as Csr · `influence`: which
+    model was asked about each window, None where none was about any.
     Rows are in arrival order until the replay buffer releases them; then in log order.
     """
 
@@ -171,6 +218,7 @@ class WindowBatch:
     label_value: F64Array
     label_text: Strings
     x: Csr
+    influence: Influence | None = None
 
     @classmethod
     def empty(cls, n: int = 0, kind: RowKind = RowKind.WINDOW) -> Self:
@@ -193,13 +241,17 @@ class WindowBatch:
     def take(self, rows: I64Array) -> Self:
         """Return a copy of `rows`, in that order."""
         columns = (getattr(self, field.name) for field in fields(self))
-        taken: list[Any] = [c[rows] if isinstance(c, np.ndarray) else c.take(rows) for c in columns]
+        taken: list[Any] = [
+            c[rows] if isinstance(c, np.ndarray) else None if c is None else c.take(rows) for c in columns
+        ]
         return type(self)(*taken)
 
     def slice(self, start: int, stop: int) -> Self:
         """Return rows `start` to `stop`, sharing memory where possible."""
         columns = (getattr(self, field.name) for field in fields(self))
-        cut: list[Any] = [c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop) for c in columns]
+        cut: list[Any] = [
+            c[start:stop] if isinstance(c, np.ndarray) else None if c is None else c.slice(start, stop) for c in columns
+        ]
         return type(self)(*cut)
 
     @classmethod
@@ -209,8 +261,9 @@ class WindowBatch:
         if not parts:
             return cls.empty()
         columns: list[Any] = []
-        for field in fields(cls):
+        for field in fields(cls)[:-1]:
             pieces = [getattr(part, field.name) for part in parts]
             first = pieces[0]
             columns.append(np.concatenate(pieces) if isinstance(first, np.ndarray) else type(first).concat(pieces))
+        columns.append(Influence.concat([part.influence for part in parts], [len(part) for part in parts]))
         return cls(*columns)

@@ -11,7 +11,7 @@ from upm_cli.core.gates import Candidate
 from upm_cli.core.policy import may, ring_gate
 from upm_cli.core.records import Ring
 from upm_cli.core.versions import Live, abandoned, tainted_by
-from upm_cli.ops import authority, dwell
+from upm_cli.ops import authority, dwell, signatures
 from upm_cli.ops.decisions import View
 from upm_cli.ops.proof import proof_of
 
@@ -50,6 +50,7 @@ def candidate(
         proof=proof_of(reader, view, plan.version, now_ms),
         max_proof_age_ms=settings.rollout.max_evidence_age_ms,
         frozen=authority.frozen(reader, settings, name, now_ms),
+        signature=signatures.asked(settings, home, row),
         others=(replace(person, gate="role"), served),  # a role is never excepted: an override is for one rule
         overridden=frozenset(authority.in_force(reader, settings, home, name, now_ms)),
     )

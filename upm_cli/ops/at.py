@@ -37,6 +37,7 @@ def at(store: "Store", names: Sequence[str], at_ms: int) -> list[dict[str, Any]]
                 "first_activation_at": iso(min(move.at_ms for move in history)) if history else None,
                 "rollout": None if then.rollout is None else asdict(then.rollout),
                 "ring_pins": dict(then.ring_pins),
+                "anchor": then.anchor,
                 "pinned": list(then.pinned),
                 "quarantined": list(then.quarantined),
                 "paused": then.paused,

@@ -8,7 +8,7 @@ from upm_cli.core import policy
 from upm_cli.core.policy import AccessPolicy, active_overrides, role_of
 from upm_cli.core.records import Override
 from upm_cli.core.rollouts import calendar
-from upm_cli.errors import StorageError
+from upm_cli.errors import RefusedError, StorageError
 from upm_cli.ids import iso
 from upm_cli.store import freezes, overrides
 
@@ -59,6 +59,19 @@ def frozen(reader: "Reader", settings: "Settings", name: str, now_ms: int) -> st
             end = "it is lifted" if freeze.until_ms is None else iso(freeze.until_ms)
             return f"by {freeze.actor} until {end} ({freeze.reason or 'no reason given'})"
     return calendar.frozen([calendar.parse_window(text) for text in settings.rollout.freeze], now_ms)
+
+
+def refuse_frozen(reader: "Reader", settings: "Settings", name: str, now_ms: int, otherwise: str) -> None:
+    """Refuse to give a tenant another version during a freeze; `otherwise` says what is possible all the time."""
+    lasting = frozen(reader, settings, name, now_ms)
+    if lasting is None:
+        return
+    raise RefusedError(
+        f"gate freeze: frozen {lasting}: no tenant gets another version",
+        hint=f"wait until it ends; {otherwise}",
+        code="UPM-E051",
+        context={"gate": "freeze", "frozen": lasting},
+    )
 
 
 def may_sign(settings: "Settings", home: Path, actor: str) -> bool:

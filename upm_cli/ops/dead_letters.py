@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
+from upm_cli.core.feedback.join import JoinPolicy
 from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.core.window import WindowBatch
 from upm_cli.errors import NotFoundError
+from upm_cli.ops import feedback_rows
 from upm_cli.ops.dead_rows import ORPHAN, DeadLetter, late_batch
+from upm_cli.ops.feedback import FeedbackSession
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.sources.base import Chunk
 from upm_cli.sources.decoder import Decoder
+from upm_cli.sources.feedback import FeedbackDecoder, Part
 from upm_cli.store import lease, rejects, segments, streams
 from upm_cli.telemetry.points import Recorder
 
@@ -43,8 +48,17 @@ def late_windows(store: "Store", stream: str, *, limit: int | None = None) -> li
     return list(islice(_rows(store, stream, "late"), limit))
 
 
-def retry(store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None) -> Retried:
+def retry(
+    store: "Store",
+    clock: Clock,
+    policy: ReplayPolicy,
+    stream: str,
+    recorder: Recorder | None = None,
+    join: JoinPolicy | None = None,
+) -> Retried:
     """Decode all dead letters of `stream` again and feed what can be read now into the replay buffer.
+
+    Lines of agents are joined again, by `join`.
 
     They come as new arrivals: what is beyond the tolerance by now goes to the late ledger. One file of dead letters is
     one commit, so a crash in between loses and repeats nothing. Raises NotFoundError for an unknown stream, BusyError
@@ -60,10 +74,11 @@ def retry(store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recor
         with store.read() as reader:
             files = segments.list_for(reader, "dead", stream)
         decoder = Decoder(session.known_names())
+        told = _Told(store, clock, join or JoinPolicy(), session)
         total = Retried()
         for file in files:
             letters = [DeadLetter.of(row) for row in rejects.read(store.home, file)]
-            left = _retry_some(session, decoder, letters)
+            left = _retry_some(session, decoder, told, letters)
             if left != letters:
                 session.replace_rejects(file, [letter.row() for letter in left])
                 session.commit()
@@ -73,11 +88,16 @@ def retry(store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recor
 
 
 def readmit_late(
-    store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None
+    store: "Store",
+    clock: Clock,
+    policy: ReplayPolicy,
+    stream: str,
+    recorder: Recorder | None = None,
+    join: JoinPolicy | None = None,
 ) -> Retried:
-    """Put all windows of the late ledger into the log, behind everything; it is empty then.
+    """Put all windows of the late ledger into the log, behind everything, and join its outcomes again by `join`.
 
-    One file is one commit. Errors as for `retry`.
+    It is empty then, but for outcomes that still have no prediction. One file is one commit. Errors as for `retry`.
     """
     with store.read() as reader:
         _known(streams.find(reader, stream), stream)
@@ -87,22 +107,53 @@ def readmit_late(
         session = IngestSession.open(store, clock, policy, stream, recorder)
         with store.read() as reader:
             files = segments.list_for(reader, "late", stream)
+        told = _Told(store, clock, join or JoinPolicy(), session, recall_all=True)
         tried = 0
         for file in files:
-            late = late_batch(rejects.read(store.home, file))
-            session.readmit(late)
+            rows = rejects.read(store.home, file)
+            session.readmit(late_batch([row for row in rows if not feedback_rows.is_outcome(row)]))
+            for trainer, outcomes in feedback_rows.late_outcomes(rows).items():
+                told.of(trainer).readmit(outcomes)
             session.replace_rejects(file, [])
             session.commit()
-            tried += len(late)
+            tried += len(rows)
+        told.place_labels()
+        session.commit()
     return Retried(tried=tried, ingested=tried)
 
 
-def _retry_some(session: IngestSession, decoder: Decoder, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+class _Told:
+    """The sessions of the feedback that a stream's dead letters and late outcomes belong to, opened when needed."""
+
+    def __init__(
+        self, store: "Store", clock: Clock, policy: JoinPolicy, session: IngestSession, *, recall_all: bool = False
+    ) -> None:
+        self._open = partial(FeedbackSession.open, store, clock, policy, session, recall_all=recall_all)
+        self._sessions: dict[str, FeedbackSession] = {}
+
+    def of(self, trainer: str) -> FeedbackSession:
+        if trainer not in self._sessions:
+            self._sessions[trainer] = self._open(trainer)
+        return self._sessions[trainer]
+
+    def place_labels(self) -> None:
+        """Let labels find windows that came after them."""
+        for session in self._sessions.values():
+            session.place_labels()
+
+
+def _retry_some(
+    session: IngestSession, decoder: Decoder, told: _Told, letters: Sequence[DeadLetter]
+) -> list[DeadLetter]:
     """Feed `letters` into `session`; return those that stay, with today's reason, in their order."""
     left: dict[int, DeadLetter] = {}
     pushed: list[int] = []
     batches: list[WindowBatch] = []
+    lines: dict[str, list[int]] = {}
     for i, letter in enumerate(letters):
+        if letter.kind == feedback_rows.KIND and letter.whole:
+            lines.setdefault(letter.trainer, []).append(i)
+            continue
         batch, reason = _decode(session, decoder, letter)
         if batch is None:
             left[i] = replace(letter, reason=reason)
@@ -114,7 +165,18 @@ def _retry_some(session: IngestSession, decoder: Decoder, letters: Sequence[Dead
     done = session.push(WindowBatch.concat(batches))
     for row in done.orphan_rows.tolist():
         left[pushed[row]] = replace(letters[pushed[row]], kind="label", reason=ORPHAN)
+    for trainer, numbers in lines.items():
+        reasons = _retry_lines(told.of(trainer), decoder, [letters[i] for i in numbers])
+        left |= {i: replace(letters[i], reason=why) for i, why in zip(numbers, reasons, strict=True) if why is not None}
     return [left[i] for i in sorted(left)]
+
+
+def _retry_lines(session: FeedbackSession, decoder: Decoder, letters: Sequence[DeadLetter]) -> list[str | None]:
+    """Feed lines of agents in again; return why each stays a dead letter, None: it does not."""
+    chunks = [feedback_rows.chunk_of(letter) for letter in letters]
+    decode = FeedbackDecoder(decoder).decode
+    decoded = [decode(chunk) for chunk in chunks]
+    return session.retry([Part(chunk, one, one.lines) for chunk, one in zip(chunks, decoded, strict=True)])
 
 
 def _decode(session: IngestSession, decoder: Decoder, letter: DeadLetter) -> tuple[WindowBatch | None, str]:

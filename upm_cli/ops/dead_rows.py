@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from upm_cli.core.window import Csr, LabelKind, RowKind, Strings, WindowBatch
+from upm_cli.core.window import Csr, Influence, LabelKind, RowKind, Strings, WindowBatch
 from upm_cli.sources.base import Chunk, Reject
 
 MAX_RAW_BYTES: Final = 64 << 10  # of one record; of a longer one the beginning is kept
@@ -22,8 +22,9 @@ ORPHAN: Final = (
 class DeadLetter:
     """One record that is not in the log. `offset` is where it begins in its source.
 
-    `kind` is record (it could not be decoded) or label (ground truth without a window; then `offset` is where the
-    chunk begins that held it). `whole` tells whether `raw` is all of the record.
+    `kind` is record (it could not be decoded), label (ground truth without a window; then `offset` is where the
+    chunk begins that held it) or feedback (a line of an agent, for `trainer`). `whole` tells whether `raw` is all of
+    the record.
     """
 
     reason: str
@@ -35,11 +36,13 @@ class DeadLetter:
     format: str = "jsonl"
     header: bytes = b""  # of a CSV file
     at_ms: int = 0
+    trainer: str = ""
 
     def row(self) -> dict[str, Any]:
         """Return the JSON object that is stored."""
         row: dict[str, Any] = {"kind": self.kind, "reason": self.reason, "source": self.source, "offset": self.offset}
         row |= _text("raw", self.raw) | {"whole": self.whole, "format": self.format, "at_ms": self.at_ms}
+        row |= {"trainer": self.trainer} if self.trainer else {}
         return row | _text("header", self.header) if self.header else row
 
     @classmethod
@@ -54,6 +57,7 @@ class DeadLetter:
             format=row["format"],
             header=_bytes("header", row),
             at_ms=row["at_ms"],
+            trainer=row.get("trainer", ""),
         )
 
 
@@ -91,6 +95,7 @@ def of_late(late: WindowBatch) -> list[dict[str, Any]]:
     """Return windows as rows of the late ledger: times in Unix milliseconds, features as the log keeps them."""
     bounds = late.x.indptr.tolist()
     index, value = late.x.index.tolist(), late.x.value.tolist()
+    asked = [{}] * len(late) if late.influence is None else [_asked(late.influence, i) for i in range(len(late))]
     return [
         {
             "window_id": late.window_id[i],
@@ -102,9 +107,16 @@ def of_late(late: WindowBatch) -> list[dict[str, Any]]:
             "label_text": late.label_text[i],
             "index": index[bounds[i] : bounds[i + 1]],
             "value": value[bounds[i] : bounds[i + 1]],
+            **asked[i],
         }
         for i in range(len(late))
     ]
+
+
+def _asked(influence: Influence, row: int) -> dict[str, int]:
+    """Return which model was asked about a window, and whether it acted (Acted); nothing where none was."""
+    version = int(influence.version[row])
+    return {"served_version": version, "acted": int(influence.acted[row])} if version else {}
 
 
 def late_batch(rows: Sequence[Mapping[str, Any]]) -> WindowBatch:
@@ -125,7 +137,15 @@ def late_batch(rows: Sequence[Mapping[str, Any]]) -> WindowBatch:
             np.array([index for row in rows for index in row["index"]], np.uint32),
             np.array([number for row in rows for number in row["value"]], np.float32),
         ),
+        _influence(rows),
     )
+
+
+def _influence(rows: Sequence[Mapping[str, Any]]) -> Influence | None:
+    if not any("served_version" in row for row in rows):
+        return None
+    version = np.array([row.get("served_version", 0) for row in rows], np.int32)
+    return Influence(version, np.array([row.get("acted", 0) for row in rows], np.uint8))
 
 
 def _label_line(labels: WindowBatch, row: int) -> bytes:

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
+from upm_cli.core.records import Snapshot
+from upm_cli.core.signatures import SignatureState
+from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UpmError
-from upm_cli.ops import keeping, training
+from upm_cli.ops import keeping, key_health, signatures, training
 from upm_cli.store import (
     blobs,
     collect,
+    feedback,
     history,
+    keys,
     layout,
     ledger,
     restore,
@@ -49,14 +54,17 @@ def examine(home: Path, clock: Clock) -> list[Finding]:
         found.append(_ledger(home, reader))
         files = list(_files(reader))
         checkpoints = [row for row in trainers.list_all(reader) if row.checkpoint_digest]
-        buffers = [row for row in streams.list_all(reader) if row.state_digest]
+        told = [feedback.get(reader, row.name) for row in trainers.list_all(reader)]
+        waiting = [row.state_digest for row in streams.list_all(reader)] + [row.state_digest for row in told]
+        buffers = [digest for digest in waiting if digest]
         made = [row for trainer in trainers.list_all(reader) for row in snapshots.list_for(reader, trainer.name)]
         needed = collect.referenced(reader)
     found.append(_all("segments", files, lambda segment: segmentfiles.read(home, segment)))
     verified = [one.error for one in keeping.verify(store, made)]
     found.append(_counted("snapshots", len(made), [str(error) for error in verified if error is not None]))
+    found += [_signatures(home, made), _keys(home)]
     found.append(_all("checkpoints", checkpoints, lambda row: training.load_checkpoint(store, row)))
-    found.append(_all("replay_buffers", buffers, lambda row: blobs.get(home, str(row.state_digest))))
+    found.append(_all("replay_buffers", buffers, lambda digest: blobs.get(home, digest)))
     found.append(_orphans(home, needed, clock))
     store.close()
     return found
@@ -118,6 +126,35 @@ def _counted(name: str, count: int, problems: list[str]) -> Finding:
         return Finding(name=name, status="pass", detail=f"{count} read back, all whole")
     hint = "restore the files from a backup; upm rollback TRAINER leaves a damaged version"
     return Finding(name=name, status="fail", detail=f"{len(problems)} of {count}: {'; '.join(problems)}", hint=hint)
+
+
+def _signatures(home: Path, made: list[Snapshot]) -> Finding:
+    """Tell whether every signature is what its key made; whether one is asked for, `upm validate` tells."""
+    judged = signatures.judged(home, made)
+    wrong = [
+        f"{snapshot_id(row.trainer, row.version)} is {found.words()}"
+        for row, found in zip(made, judged, strict=True)
+        if found.wrong or found.state is SignatureState.INVALID
+    ]
+    if wrong:
+        hint = "upm explain UPM-E116"
+        return Finding(name="signatures", status="fail", detail="; ".join(wrong), hint=hint)
+    blind = [found for found in judged if found.state is SignatureState.UNCHECKED]
+    if blind:
+        said = f"{len(blind)} signatures were {blind[0].words()}"
+        return Finding(name="signatures", status="warn", detail=said, hint="upm validate")
+    signed = sum(bool(row.signatures) for row in made)
+    return Finding(name="signatures", status="pass", detail=f"{signed} of {len(made)} signed, none was changed")
+
+
+def _keys(home: Path) -> Finding:
+    found = sorted(key_health.of_files(home), key=lambda problem: problem.status != "fail")
+    if found:
+        said = "; ".join(problem.detail for problem in found)
+        return Finding(name="keys", status=found[0].status, detail=said, hint=found[0].hint)
+    count = len(keys.read(home).keys)
+    said = f"{count} known, their files are whole" if count else "there is no key"
+    return Finding(name="keys", status="pass", detail=said)
 
 
 def _orphans(home: Path, needed: set[str], clock: Clock) -> Finding:

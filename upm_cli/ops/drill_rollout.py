@@ -118,7 +118,13 @@ def _for_drill(settings: "Settings") -> tuple["Settings", tuple[str, ...]]:
     if stages.on_feature_drift == "hold":
         stages = replace(stages, on_feature_drift="report")
         notes.append("rollout.on_feature_drift is hold: in the project feature drift holds a step; here nobody looks")
-    drilled = replace(settings, policy=replace(section, actors={}), features=features, rollout=stages)
+    manager = settings.snapshot_manager
+    if manager.require_signature:
+        manager = replace(manager, require_signature=False)
+        notes.append("snapshot_manager.require_signature is on: made-up snapshots are not signed, and nobody asks here")
+    drilled = replace(
+        settings, policy=replace(section, actors={}), features=features, rollout=stages, snapshot_manager=manager
+    )
     return drilled, tuple(notes)
 
 

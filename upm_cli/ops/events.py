@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+from upm_cli.clock import Clock
 from upm_cli.core.event import EVENTS, TELEMETRY
 from upm_cli.core.records import OutboxEvent
 from upm_cli.errors import UsageError
@@ -13,10 +14,12 @@ from upm_cli.ids import iso
 from upm_cli.ops import shadow_deltas, telemetry
 from upm_cli.store import ledger, outbox
 from upm_cli.store.session import Store
+from upm_cli.store.unit import KEPT_EVENTS
 
 LEDGER = "ai.upm.ledger."  # before the action of a ledger entry
 _PAGE = 1000
 _REACH = 8192  # how far back `newest` looks for what was the newest at some time
+_LOOK_S = 0.2  # between two looks at whether the state is another
 
 
 def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | None = None) -> Iterator[dict[str, Any]]:
@@ -37,6 +40,42 @@ def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | Non
     for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
         if event["time"] >= since and (not patterns or any(fnmatchcase(event["type"], p) for p in patterns)):
             yield event
+
+
+def follow(
+    store: Store, clock: Clock, patterns: Sequence[str] = (), since_ms: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the events and ledger entries at or after `since_ms` (None: from now on), then those that come, for ever.
+
+    Each comes once, those of one commit in the order of their times. Telemetry and comparisons are not followed.
+    Raises UsageError for a pattern that no event has.
+    """
+    for pattern in patterns:
+        _check(pattern)
+        if not (pattern.startswith(LEDGER) or any(fnmatchcase(name, pattern) for name in EVENTS)):
+            raise UsageError(
+                f"{pattern!r} is telemetry, which is not followed",
+                hint="events and ledger entries are; telemetry without -f",
+                code="UPM-E029",
+            )
+    with store.read() as reader:
+        position, head = reader.meta.outbox_position, reader.meta.ledger
+    if since_ms is not None:
+        position, head = 0, ledger.Head(0, "", 0)
+    since, token = "" if since_ms is None else iso(since_ms), None
+    while True:
+        if (now := store.token()) != token:
+            token = now
+            with store.read() as reader:
+                found = outbox.after(reader, position, KEPT_EVENTS * 2)
+                before, head = head, reader.meta.ledger
+            position = found[-1].position if found else position
+            entries = ledger.newest(store.home, head, head.count - before.count)
+            parts = [[_told(event) for event in found], [_entry(entry) for entry in entries]]
+            for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
+                if event["time"] >= since and (not patterns or any(fnmatchcase(event["type"], p) for p in patterns)):
+                    yield event
+        clock.sleep(_LOOK_S)
 
 
 def newest(store: Store, limit: int, until_ms: int | None = None) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What a code means: the pages behind `upm explain`.
 
 They are in assets/explain/*.md, one section for each code: a heading `## UPM-E040 Title`, then three paragraphs that
-begin with `What:`, `Why:` and `Do:`.
+begin with `What:`, `Why:` and `Do:`. UPM-E are errors, UPM-C problems of the configuration, UPM-A alerts.
 """
 
 import functools
@@ -15,6 +15,7 @@ from upm_cli.errors import NotFoundError
 
 _HEADING = re.compile(r"^## (UPM-[A-Z]\d{3}) (.+)$", re.MULTILINE)
 _PARTS = ("What", "Why", "Do")
+ALERT = "UPM-A"
 _FAMILIES = (
     ("UPM-E00", "1"),
     ("UPM-E01", "1"),
@@ -28,12 +29,45 @@ _FAMILIES = (
     ("UPM-E08", "8"),
     ("UPM-E09", "9"),
     ("UPM-E10", "10"),
+    ("UPM-E130", "2"),
+    ("UPM-E131", "4"),
+    ("UPM-E132", "5"),
+    ("UPM-E133", "9"),
+    ("UPM-E134", "9"),
+    ("UPM-E135", "1"),
+    ("UPM-E136", "9"),
+    ("UPM-E137", "3"),
+    ("UPM-E140", "8"),
+    ("UPM-E141", "5"),
+    ("UPM-E142", "2"),
+    ("UPM-E143", "5"),
+    ("UPM-E144", "3"),
+    ("UPM-E145", "4"),
+    ("UPM-E146", "3"),
+    ("UPM-E147", "5"),
+    ("UPM-E148", "2"),
+    ("UPM-E149", "2"),
+    ("UPM-E150", "5"),
+    ("UPM-E120", "8"),
+    ("UPM-E121", "2"),
+    ("UPM-E122", "4"),
+    ("UPM-E123", "9"),
+    ("UPM-E124", "9"),
+    ("UPM-E125", "3"),
+    ("UPM-E160", "4"),
+    ("UPM-E161", "3"),
+    ("UPM-E163", "10"),
+    ("UPM-E110", "2"),
+    ("UPM-E113", "4"),
+    ("UPM-E114", "5"),
+    ("UPM-E115", "3"),
+    ("UPM-E11", "9"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One code explained. `exit_code` is what a command that ends with it returns."""
+    """One code explained. `exit_code` is what a command that ends with it returns; None for alerts, which end none."""
 
     code: str
     title: str
@@ -42,7 +76,9 @@ class Page:
     do: str
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> int | None:
+        if self.code.startswith(ALERT):
+            return None
         return next(int(code) for prefix, code in _FAMILIES if self.code.startswith(prefix))
 
 

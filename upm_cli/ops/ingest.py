@@ -9,7 +9,7 @@ any moment a new session begins where the last commit ended, and makes the same 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -21,19 +21,46 @@ from upm_cli.core.window import I64Array, RowKind, Strings, U32Array, WindowBatc
 from upm_cli.errors import BusyError
 from upm_cli.ids import check_name
 from upm_cli.ops import dead_rows, ingest_state, log_windows
-from upm_cli.ops.ingest_check import check
+from upm_cli.ops.ingest_check import check, check_outcomes
 from upm_cli.sources.base import Chunk, Decoded
-from upm_cli.store import blobs, fsio, log, rejects, segments, sources, streams
+from upm_cli.store import blobs, log, rejects, segments, sources, streams
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Store, Tx
 
-__all__ = ["IngestSession", "check"]
+__all__ = ["IngestSession", "check", "check_outcomes"]
 
 KEPT_GAPS: Final = 1000  # newest gaps that stay known by their ends
-KEPT_STATES: Final = 12  # saved buffers that stay on disk: more than the state keeps generations of itself
 Row = Mapping[str, Any]
+
+
+class Told(Protocol):
+    """What was decoded with feature names in it."""
+
+    names: Strings
+    name_hashes: U32Array
+
+
+class Companion(Protocol):
+    """Something else that is read into a stream and commits with it."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        ...
+
+    def write_files(self, now_ms: int) -> list[Segment]:
+        """Write the files of what is to be committed, and return their segments."""
+        ...
+
+    def register(self, tx: "Tx", now_ms: int) -> None:
+        """Write the rows."""
+        ...
+
+    def committed(self) -> None:
+        """The commit is durable."""
+        ...
 
 
 @dataclass(slots=True)
@@ -69,7 +96,8 @@ class IngestSession:
         self._gaps: I64Array = np.zeros((0, 2), np.int64)
         self._rows_since_end = False
         self._work = _Uncommitted()
-        self._saved: list[blobs.Blob] = []
+        self._saved = ingest_state.SavedStates(store.home)
+        self.companions: list[Companion] = []
 
     @classmethod
     def open(
@@ -95,7 +123,7 @@ class IngestSession:
     @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
-        return self._work.changed
+        return self._work.changed or any(companion.dirty for companion in self.companions)
 
     @property
     def pending(self) -> int:
@@ -131,7 +159,7 @@ class IngestSession:
         work.dead += dead_rows.of_orphans(done.orphans, chunk, self._clock.now_ms())
         return done
 
-    def tell_names(self, decoded: Decoded) -> None:
+    def tell_names(self, decoded: Told) -> None:
         """Keep the feature names that are new."""
         if len(decoded.names):
             self._work.names.append(decoded.names)
@@ -141,6 +169,20 @@ class IngestSession:
         """Put rows that have no source position through the buffer; orphan labels are left to the caller."""
         self._work.changed = True
         return self._note(self._buffer.push(batch))
+
+    def holds(self, ids: Sequence[str]) -> list[bool]:
+        """Say of which windows a label would find its place; see ReplayBuffer."""
+        return self._buffer.holds(ids)
+
+    def count_duplicates(self, count: int) -> None:
+        """Count windows that were read and are in the stream already."""
+        self._work.counts.update(read=count, duplicate=count)
+
+    def keep(self, *, dead: Sequence[Row] = (), late: Sequence[Row] = ()) -> None:
+        """Put rows of a companion, who counts them, into the dead letters and the late ledger."""
+        self._work.dead += dead
+        self._work.late += late
+        self._work.changed |= bool(dead or late)
 
     def readmit(self, late: WindowBatch) -> Released:
         """Put windows of the late ledger into the log."""
@@ -181,23 +223,30 @@ class IngestSession:
         Raises BusyError when another worker has taken the stream, StorageError when the disk refuses.
         """
         work, now_ms = self._work, self._clock.now_ms()
-        if not work.changed:
+        if not self.dirty:
             return self.stream
         if work.batches:
             self._mark(RowKind.CUT)
         files = self._write_files(now_ms)
+        busy = [companion for companion in self.companions if companion.dirty]
+        for companion in busy:
+            files += companion.write_files(now_ms)
         state = blobs.put(self._store.home, self._state())
         with self._store.write(actor="ingest") as tx:
             fresh = streams.find(tx, self.stream.name)
             if fresh is None or fresh.epoch != self.stream.epoch:
                 raise _taken_over(self.stream)
             self._register(tx, files)
+            for companion in busy:
+                companion.register(tx, now_ms)
             changed = self._row(fresh, state.digest, now_ms)
             streams.put(tx, changed)
         for name, measured, count in work.measured if self._recorder else ():
             self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
         self.stream, self._work = changed, _Uncommitted()
-        self._drop_old_states(state)
+        self._saved.add(state)
+        for companion in busy:
+            companion.committed()
         return changed
 
     def _note(self, done: Released) -> Released:
@@ -273,12 +322,6 @@ class IngestSession:
 
     def _state(self) -> bytes:
         return ingest_state.encode(self.stream, self._buffer, self._gaps, rows_since_end=self._rows_since_end)
-
-    def _drop_old_states(self, newest: blobs.Blob) -> None:
-        self._saved = [blob for blob in self._saved if blob.digest != newest.digest] + [newest]
-        for blob in self._saved[:-KEPT_STATES]:
-            fsio.remove_quietly(self._store.home / blob.path)
-        self._saved = self._saved[-KEPT_STATES:]
 
 
 def _taken_over(stream: Stream) -> BusyError:

@@ -4,9 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from upm_cli.core.feedback.lines import Outcome, Prediction
 from upm_cli.core.window import LabelKind, RowKind
+from upm_cli.sources.base import Reject
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
+from upm_cli.sources.feedback import FeedbackDecoder
 
 CHUNK_BYTES: Final = 4 << 20
 SHOWN_REJECTS: Final = 20
@@ -29,3 +32,22 @@ def check(specs: Sequence[str], format: str = "auto") -> dict[str, Any]:
             for reject in decoded.rejects[: SHOWN_REJECTS - len(shown)]:
                 shown.append({"source": chunk.source, "offset": reject.offset, "reason": reject.reason})
     return {name: counts[name] for name in ("windows", "labels", "rejected")} | {"rejects": shown}
+
+
+def check_outcomes(specs: Sequence[str]) -> dict[str, Any]:
+    """Read and decode what agents told, and write nothing.
+
+    Returns `{predictions, windows, outcomes, rejected, rejects: [{source, offset, reason}]}`; windows are predictions
+    with features.
+    """
+    decoder, counts, shown = FeedbackDecoder(Decoder()), Counter[str](), list[dict[str, Any]]()
+    names = {Prediction: "predictions", Outcome: "outcomes", Reject: "rejected"}
+    for source in (source for spec in specs for source in open_sources(spec, "jsonl")):
+        for chunk in source.chunks(None, CHUNK_BYTES):
+            decoded = decoder.decode(chunk)
+            counts.update(names[type(line.item)] for line in decoded.lines)
+            counts["windows"] += len(decoded.windows)
+            rejects = [line.item for line in decoded.lines if isinstance(line.item, Reject)]
+            for reject in rejects[: SHOWN_REJECTS - len(shown)]:
+                shown.append({"source": chunk.source, "offset": reject.offset, "reason": reject.reason})
+    return {name: counts[name] for name in ("predictions", "windows", "outcomes", "rejected")} | {"rejects": shown}

@@ -1,6 +1,7 @@
 """What an ingest worker has to know to go on: its replay buffer and a few facts, as one blob with every commit."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -8,10 +9,33 @@ from upm_cli.core.records import Stream
 from upm_cli.core.replay import ReplayBuffer
 from upm_cli.core.window import I64Array
 from upm_cli.errors import IntegrityError
-from upm_cli.store import blobs, streams
+from upm_cli.store import blobs, fsio, streams
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Store
+
+
+KEPT_STATES: Final = 12  # saved states that stay on disk: more than the state keeps generations of itself
+
+
+class SavedStates:
+    """The blobs that one worker has saved: the newest stay, older ones go as nothing refers to them any more."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._saved: list[blobs.Blob] = []
+
+    @property
+    def newest_bytes(self) -> int:
+        """How large the newest one is on disk."""
+        return self._saved[-1].size_bytes if self._saved else 0
+
+    def add(self, newest: blobs.Blob) -> None:
+        """Note that a commit refers to `newest` now."""
+        self._saved = [blob for blob in self._saved if blob.digest != newest.digest] + [newest]
+        for blob in self._saved[:-KEPT_STATES]:
+            fsio.remove_quietly(self._home / blob.path)
+        self._saved = self._saved[-KEPT_STATES:]
 
 
 def encode(stream: Stream, buffer: ReplayBuffer, recent_gaps: I64Array, *, rows_since_end: bool) -> bytes:

@@ -1,9 +1,7 @@
-"""Keeping snapshots: verify, pin, release from quarantine, export, and delete what nobody needs."""
+"""Keeping snapshots: verify, pin, release from quarantine, and delete what nobody needs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upm_cli import ids
@@ -13,12 +11,11 @@ from upm_cli.core.decision import DecisionRecord
 from upm_cli.core.recorded import gc_inputs, gc_outcome, release_inputs, release_outcome
 from upm_cli.core.records import Snapshot
 from upm_cli.core.retention import RetentionPolicy, plan_retention, protected_versions
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.record import record
-from upm_cli.store import activations, blobs, collect, fsio, pins, snapshots, trainers
+from upm_cli.store import activations, adapters, anchors, collect, pins, snapshots, trainers
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Reader, Store, Tx
@@ -97,25 +94,6 @@ def release(
     return wanted, wanted != row
 
 
-def export(store: "Store", row: Snapshot, folder: Path) -> tuple[Path, Path]:
-    """Write the proven bytes of a snapshot and a manifest.json beside them into `folder`; return both paths.
-
-    The model is plain safetensors; manifest.json carries its sha256. Raises IntegrityError, StorageError.
-    """
-    snapshot_ops.load(store.home, row)
-    data = blobs.read(
-        store.home, row.path, digest=row.digest, file_digest=row.file_digest, codec=row.codec, raw_bytes=row.raw_bytes
-    )
-    fsio.make_folder(folder)
-    model = folder / f"{row.trainer}-v{row.version:04}.safetensors"
-    about = {"file": model.name, "sha256": row.digest, "size_bytes": row.raw_bytes, "manifest": dict(row.manifest)}
-    fsio.durable_write(model, data, mode=0o644)
-    text = json.dumps(json.loads(canonical_json(about)), indent=2, ensure_ascii=False) + "\n"
-    described = folder / "manifest.json"
-    fsio.durable_write(described, text.encode(), mode=0o644)
-    return model, described
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
     """What was deleted, or would be in a dry run."""
@@ -175,12 +153,28 @@ class _Plan:
 
 
 def _plan(reader: "Reader", name: str, policy: RetentionPolicy, now_ms: int) -> _Plan:
-    trainer, rows = trainers.get(reader, name), snapshots.list_for(reader, name)
+    trainer, rows, anchor = trainers.get(reader, name), snapshots.list_for(reader, name), anchors.find(reader, name)
     protected = protected_versions(
-        trainer, rows, activations.live(reader, name), activations.history(reader, name), pins.live(reader, name)
+        trainer,
+        rows,
+        activations.live(reader, name),
+        activations.history(reader, name),
+        pins.live(reader, name),
+        _handed_out(reader, name),
+        None if anchor is None else anchor.version,
     )
     plan = plan_retention(rows, policy, protected, now_ms)
     return _Plan(trainer=name, rows=rows, delete=plan.delete, protected=plan.protected)
+
+
+def _handed_out(reader: "Reader", name: str) -> dict[int, str]:
+    """Return the versions of a trainer that adapters should have, or have confirmed."""
+    found: dict[int, str] = {}
+    for row in adapters.list_all(reader):
+        for version in (row.version, row.acked_version):
+            if row.trainer == name and version is not None:
+                found.setdefault(version, f"handed to adapter {row.adapter_key}")
+    return found
 
 
 def _gc_record(decision_id: str, plan: _Plan, policy: RetentionPolicy, now_ms: int, reason: str) -> DecisionRecord:

@@ -41,7 +41,7 @@ def _rollback(details: Details) -> str:
 def _quarantine(details: Details) -> str:
     return (
         f"P95 {details['drift_p95']:.3f} ≥ {details['threshold']:g}{_barred(details)}; "
-        f"recommends {details['recommendation']}"
+        f"recommends {details['recommendation'] or 'nothing'}"
     )
 
 
@@ -80,6 +80,13 @@ def _jump(details: Details) -> str:
 def _tenant(details: Details) -> str:
     before, after = (_version(details[key]) for key in ("from_version", "to_version"))
     return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
+
+
+def _anchor(details: Details) -> str:
+    if "version" not in details:
+        return f"v{details['was']} is no anchor any more"
+    was = f", before: v{details['was']}" if details["was"] else ""
+    return f"{details['percent']} % of tenants stay on v{details['version']}{was}"
 
 
 def _freeze(details: Details) -> str:
@@ -132,6 +139,30 @@ def _create(details: Details) -> str:
     return f"sha256 {details['digest'][:12]}"
 
 
+def _keys_init(details: Details) -> str:
+    return f"the first key; signed {_count(details['signed'])}"
+
+
+def _keys_prepare(details: Details) -> str:
+    return f"ready to sign after {details['before']}"
+
+
+def _keys_rotate(details: Details) -> str:
+    return f"signs in the place of {details['before'] or 'none'}; signed {_count(details['signed'])} anew"
+
+
+def _keys_revoke(details: Details) -> str:
+    return f"was {details['was']}; unsigned since: {_count(details['unsigned'])}"
+
+
+def _sign(details: Details) -> str:
+    return f"{_count(details['signed'])} with {details['keyid']}"
+
+
+def _count(names: Sequence[str]) -> str:
+    return f"{len(names):,} snapshot{'' if len(names) == 1 else 's'}"
+
+
 def _nothing(_: Details) -> str:
     return ""
 
@@ -180,6 +211,22 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(words)
 
 
+def _adapter(details: Details) -> str:
+    whose = [tenant or "windows without a tenant" for tenant in details["tenants"]]
+    return f"{details['kind']} {details['location']}, models of {details['trainer']} for {_and(whose[:3])}" + (
+        f" and {len(whose) - 3} more" if len(whose) > 3 else ""
+    )
+
+
+def _retried(details: Details) -> str:
+    return f"{len(details['adapters'])} tried again"
+
+
+def _lowered(details: Details) -> str:
+    places = [f"{name} from epoch {epoch}, serial {serial}" for name, (epoch, serial) in details["adapters"].items()]
+    return "may step down: " + ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+
+
 _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.activate": _activate,
     "snapshot.refuse": _refuse,
@@ -189,7 +236,13 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.create": _create,
     "snapshot.pin": _nothing,
     "snapshot.unpin": _nothing,
+    "snapshot.sign": _sign,
+    "keys.init": _keys_init,
+    "keys.prepare": _keys_prepare,
+    "keys.rotate": _keys_rotate,
+    "keys.revoke": _keys_revoke,
     "drift.quarantine": _quarantine,
+    "drift.served": _quarantine,
     "drift.extend": _extend,
     "trainer.mode": _change,
     "trainer.config": _change,
@@ -207,5 +260,10 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "drill.rollback": _drill,
     "clock.jump": _jump,
     "tenant.": _tenant,
+    "anchor.": _anchor,
     "override.": _override,
+    "adapter.add": _adapter,
+    "adapter.remove": _adapter,
+    "adapter.retry": _retried,
+    "adapter.lower": _lowered,
 }

@@ -20,6 +20,7 @@ from upm_cli.ops import known_answers
 from upm_cli.ops.project import HOME, storage_folder
 
 if TYPE_CHECKING:
+    from upm_cli.ops.key_health import Problem
     from upm_cli.store.session import Reader, Store
 
 LOW_DISK_BYTES: Final = 200 << 20
@@ -291,6 +292,42 @@ def _permissions(subject: Subject) -> Check:
     return Check(name=name, status="pass", detail="only the owner can read .upm")
 
 
+def _keys(subject: Subject) -> Check:
+    """Check that what signs can sign, and that tenants get what was signed, where that is asked for."""
+    from upm_cli.ops import key_health
+    from upm_cli.store import keys
+
+    name = "keys"
+    found = key_health.of_files(subject.home)
+    try:
+        found += [] if any(problem.status == "fail" for problem in found) else _use_of_keys(subject)
+    except UpmError:
+        if not found:
+            return Check(name=name, status="skip", detail="the state can't be read")
+    if found:
+        worst = sorted(found, key=lambda problem: problem.status != "fail")
+        said = "; ".join(problem.detail for problem in worst)
+        return Check(name=name, status=worst[0].status, detail=said, hint=worst[0].hint)
+    ring = keys.read(subject.home)
+    if ring.signing is None:
+        return Check(name=name, status="skip", detail="there is no key: snapshots are not signed")
+    said = f"{ring.signing.keyid} signs, {len(ring.believed)} believed; what tenants get is signed"
+    return Check(name=name, status="pass", detail=said)
+
+
+def _use_of_keys(subject: Subject) -> "list[Problem]":
+    from upm_cli.ops import key_health
+
+    is_required = subject.settings is not None and subject.settings.snapshot_manager.require_signature
+    store = _store(subject)
+    try:
+        with store.read() as reader:
+            now_ms = subject.clock.now_ms()
+            return key_health.of_use(subject.home, reader, is_required=is_required, now_ms=now_ms)
+    finally:
+        store.close()
+
+
 def _walk(home: Path) -> Iterator[Path]:
     """Yield .upm itself, what lies directly in it, and in its keys; a closed folder closes what is below it."""
     yield home
@@ -317,4 +354,5 @@ _CHECKS: Final[Mapping[str, Callable[[Subject], Check]]] = {
     "rollout_machine": _rollout_machine,
     "worker_health": _worker_health,
     "permissions": _permissions,
+    "keys": _keys,
 }

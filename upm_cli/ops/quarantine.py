@@ -9,8 +9,16 @@ from upm_cli.clock import Clock
 from upm_cli.core.activation import plan_rollback
 from upm_cli.core.decision import DecisionRecord
 from upm_cli.core.drift import DriftPolicy
-from upm_cli.core.drift_decision import extend_inputs, extend_outcome, quarantine_inputs, quarantine_outcome
+from upm_cli.core.drift_decision import (
+    extend_inputs,
+    extend_outcome,
+    quarantine_inputs,
+    quarantine_outcome,
+    served_inputs,
+    served_outcome,
+)
 from upm_cli.core.drift_record import suspects
+from upm_cli.core.feedback.names import served_owner, trainer_of
 from upm_cli.core.records import DriftStatus, DriftWindow
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import RefusedError
@@ -44,10 +52,30 @@ def begin(
     window = replace(window, recommendation="pause" if target is None else "rollback")
     drift.put(tx, window)
     barred = [snapshot_id(window.trainer, version) for version in window.metadata["suspects"]]
+    _send(tx, clock, window, barred)
+    decision = DecisionRecord(
+        decision_id=ids.uuid7(clock),
+        kind="drift.quarantine",
+        subject=window.trainer,
+        inputs=quarantine_inputs(before[0], policy, before[1], passed_seq, target),
+        outcome=quarantine_outcome(window.verdict, window.metadata["suspects"], target),
+        numbers=_numbers(window, policy),
+        reason=f"P95 of drift reached the threshold in window {window.window_id}",
+    )
+    _record(tx, decision, window, config_digest, barred)
+    return window
+
+
+def _numbers(window: DriftWindow, policy: DriftPolicy) -> dict[str, Any]:
+    return {"p95": window.p95, "threshold": window.threshold, "n": window.n, "sample_size": policy.sample_size}
+
+
+def _send(tx: Tx, clock: Clock, window: DriftWindow, barred: list[str], **more: Any) -> None:
+    trainer = trainer_of(window.trainer)
     tx.event(
         "ai.upm.drift.quarantine",
-        f"/trainers/{window.trainer}",
-        trainer_id=window.trainer,
+        f"/trainers/{trainer}",
+        trainer_id=trainer,
         drift_window_id=window.window_id,
         drift_p95=window.p95,
         threshold=window.threshold,
@@ -56,16 +84,13 @@ def begin(
         rule=window.metadata["rule"],
         sample_count=window.n,
         snapshot_ids=barred,
+        **more,
     )
-    decision = DecisionRecord(
-        decision_id=ids.uuid7(clock),
-        kind="drift.quarantine",
-        subject=window.trainer,
-        inputs=quarantine_inputs(before[0], policy, before[1], passed_seq, target),
-        outcome=quarantine_outcome(window.verdict, window.metadata["suspects"], target),
-        numbers={"p95": window.p95, "threshold": window.threshold, "n": window.n, "sample_size": policy.sample_size},
-        reason=f"P95 of drift reached the threshold in window {window.window_id}",
-    )
+
+
+def _record(
+    tx: Tx, decision: DecisionRecord, window: DriftWindow, config_digest: str | None, barred: list[str]
+) -> None:
     record(
         tx,
         decision,
@@ -80,7 +105,39 @@ def begin(
         last_seq=window.last_seq,
         snapshot_ids=barred,
     )
-    return window
+
+
+def begin_served(
+    tx: Tx, clock: Clock, window: DriftWindow, *, policy: DriftPolicy, config_digest: str | None = None
+) -> DriftWindow:
+    """Quarantine the version that was served in the failed `window`, unless it is gone; otherwise as `begin`.
+
+    The window is one of what agents served: see ops.served_drift.
+    """
+    name, version = trainer_of(window.trainer), int(window.version or 0)
+    row = next((each for each in snapshots.list_for(tx, name) if each.version == version), None)
+    if row is not None and not row.quarantined:
+        why = f"served window {window.window_id}: {_passed(window)} at agents"
+        snapshots.put(tx, replace(row, quarantined=True, quarantine_reason=why))
+    live = activations.live(tx, name).values()
+    serves = any(version in (move.version, move.rest_version) for move in live if move.percent)
+    target = way_back(tx, name, None) if serves else None
+    outcome = served_outcome(window.verdict, [version], target, serves=serves)
+    metadata = {**window.metadata, "suspects": [version]}
+    told = replace(window, recommendation=outcome["recommendation"], metadata=metadata)
+    drift.put(tx, told)
+    _send(tx, clock, told, [snapshot_id(name, version)], served_version=version)
+    decision = DecisionRecord(
+        decision_id=ids.uuid7(clock),
+        kind="drift.served",
+        subject=name,
+        inputs=served_inputs(window, policy, target, serves=serves),
+        outcome=outcome,
+        numbers=_numbers(told, policy),
+        reason=f"what agents served by v{version} reached the threshold in window {window.window_id}",
+    )
+    _record(tx, decision, told, config_digest, [snapshot_id(name, version)])
+    return told
 
 
 def extend(tx: Tx, clock: Clock, trainer: str, *, config_digest: str | None = None) -> None:
@@ -125,8 +182,8 @@ def resolve(tx: Tx, trainer: str, incident_id: str, actor: str) -> None:
 
     The snapshots they barred stay barred.
     """
-    failed = [window for window in drift.list_for(tx, trainer) if window.status is DriftStatus.QUARANTINED]
-    for window in failed:
+    every = [window for owner in (trainer, served_owner(trainer)) for window in drift.list_for(tx, owner)]
+    for window in (window for window in every if window.status is DriftStatus.QUARANTINED):
         metadata = {**window.metadata, "incident_id": incident_id, "resolved_by": actor}
         drift.put(tx, replace(window, status=DriftStatus.RESOLVED, metadata=metadata))
 
@@ -137,12 +194,16 @@ def _bar(tx: Tx, window: DriftWindow, passed_seq: int | None) -> DriftWindow:
     fresh = suspects(window, passed_seq, snapshots.list_for(tx, window.trainer))
     if not fresh and "suspects" in window.metadata:
         return window
-    why = f"drift window {window.window_id}: P95 {window.p95:.4g} reached {window.threshold:g}"
+    why = f"drift window {window.window_id}: {_passed(window)}"
     for snapshot in fresh:
         if not snapshot.quarantined:
             snapshots.put(tx, replace(snapshot, quarantined=True, quarantine_reason=why))
     versions = sorted([*named, *(s.version for s in fresh)])
     return replace(window, metadata={**window.metadata, "suspects": versions})
+
+
+def _passed(window: DriftWindow) -> str:
+    return f"P95 {window.p95:.4g} reached {window.threshold:g}"
 
 
 def way_back(tx: Tx, name: str, suspect_from_seq: int | None) -> int | None:

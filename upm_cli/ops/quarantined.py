@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
+from upm_cli.core.feedback.names import served_owner, trainer_of
 from upm_cli.core.records import DriftStatus, DriftWindow, Snapshot
 from upm_cli.errors import NotFoundError
 from upm_cli.ops import authority, keeping
@@ -32,7 +33,12 @@ def of(reader: "Reader", name: str | None = None) -> list[Quarantined]:
         Quarantined(
             trainer=each,
             snapshots=tuple(row for row in snapshots.list_for(reader, each) if row.quarantined),
-            windows=tuple(window for window in drift.list_for(reader, each) if window.status in BARRED),
+            windows=tuple(
+                window
+                for owner in (each, served_owner(each))
+                for window in drift.list_for(reader, owner)
+                if window.status in BARRED
+            ),
         )
         for each in names
     ]
@@ -40,12 +46,12 @@ def of(reader: "Reader", name: str | None = None) -> list[Quarantined]:
 
 
 def window(reader: "Reader", window_id: str) -> DriftWindow:
-    """Return a drift window by its id (`main/4711`). Raises NotFoundError."""
+    """Return a drift window by its id (`main/4711`, of what was served `main:served/815`). Raises NotFoundError."""
     name = window_id.partition("/")[0]
     for found in drift.list_for(reader, name):
         if found.window_id == window_id:
             return found
-    raise NotFoundError(f"no drift window {window_id!r}", hint=f"upm drift-report {name}", code="UPM-E045")
+    raise NotFoundError(f"no drift window {window_id!r}", hint=f"upm drift-report {trainer_of(name)}", code="UPM-E045")
 
 
 def release(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upm_cli.clock import Clock
+from upm_cli.core.feedback.names import served_owner
 from upm_cli.core.records import DriftStatus, DriftWindow, Incident
 from upm_cli.core.rollouts.readiness import Facts, Readiness, ReadinessPolicy
 from upm_cli.core.rollouts.readiness import assess as assess_facts
@@ -38,7 +39,9 @@ def assess(
         passed=sum(window.verdict == "pass" for window in mine),
         failed=sum(window.verdict == "fail" for window in mine),
         unknown=sum(window.verdict == "unknown" for window in mine),
-        last_quarantine_ms=_last_quarantine_ms(every, incidents.list_for(reader, name)),
+        last_quarantine_ms=_last_quarantine_ms(
+            [*every, *drift.list_for(reader, served_owner(name))], incidents.list_for(reader, name)
+        ),
         signoffs=signed,
         signers=frozenset(each.actor for each in signed.values() if authority.may_sign(settings, home, each.actor)),
     )

@@ -1,7 +1,7 @@
 """The drift report: the windows of a trainer and what they add up to, from the state or anew from the comparisons."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from upm_cli.core.comparisons import Comparisons
@@ -12,11 +12,13 @@ from upm_cli.core.features.drift import FeaturePolicy
 from upm_cli.core.quantile import p95_rank
 from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, FeatureWatch
 from upm_cli.ids import iso
-from upm_cli.ops import comparisons, feature_drift, report_contests, report_features
+from upm_cli.ops import anchors, comparisons, feature_drift, report_contests, report_features, report_served
+from upm_cli.ops.anchors import Shown
 from upm_cli.ops.evidence import current
 from upm_cli.ops.feature_drift import FeatureReport
+from upm_cli.ops.influence import NO_INFLUENCE, influence_of
 from upm_cli.ops.quarantine import UNATTENDED
-from upm_cli.store import drift, feature_watches
+from upm_cli.store import drift, feature_watches, trainers
 from upm_cli.store.session import Store
 
 NOTICED_MS = 86_400_000  # so long, in event time, what was rolled back without a person counts as a breach
@@ -62,6 +64,10 @@ class Report:
     features: FeatureReport | None = None  # None when not asked for
     contests: tuple[Evidence, ...] = ()  # what the monitor last found: lineage, candidate
     watch: FeatureWatch | None = None  # what it last found of the features
+    served: tuple[Line, ...] = ()  # windows of what agents served, oldest first
+    serving: frozenset[int] = frozenset()  # versions that some tenant can get now
+    influence: Mapping[str, Any] = field(default_factory=lambda: dict(NO_INFLUENCE))  # on what was learned
+    anchor: Shown | None = None  # what the hold-out shows; None: nobody looked
 
     @property
     def failed(self) -> tuple[Evidence, ...]:
@@ -74,12 +80,17 @@ class Report:
         return tuple(line for line in self.lines if line.level == "fail")
 
     @property
+    def failing_served(self) -> tuple[Line, ...]:
+        return tuple(line for line in self.served if line.level == "fail")
+
+    @property
     def taken_back(self) -> tuple[Line, ...]:
         """Windows of the newest day that failed and were dealt with by a worker: a person is still to hear of it."""
-        newest_ms = max((line.window.closed_at_ms for line in self.lines), default=0)
+        every = sorted((*self.lines, *self.served), key=lambda line: line.window.closed_at_ms)
+        newest_ms = max((line.window.closed_at_ms for line in every), default=0)
         return tuple(
             line
-            for line in self.lines
+            for line in every
             if line.level == "resolved"
             and line.window.metadata.get("resolved_by") in UNATTENDED
             and line.window.closed_at_ms > newest_ms - NOTICED_MS
@@ -88,7 +99,8 @@ class Report:
     @property
     def doubtful(self) -> tuple[Line, ...]:
         """Windows near the limit, and those that wait for samples longer than one window lasts."""
-        return tuple(line for line in self.lines if line.level == "near" or _is_starved(line, self.policy))
+        every = (*self.lines, *(line for line in self.served if line.window.version in self.serving))
+        return tuple(line for line in every if line.level == "near" or _is_starved(line, self.policy))
 
 
 def _is_starved(line: Line, policy: DriftPolicy) -> bool:
@@ -106,24 +118,30 @@ def build(
     window_ms: int | None = None,
     tenants: bool = False,
     features: FeaturePolicy | None = None,
+    anchor: Shown | None = None,
 ) -> Report:
     """Return the report of a trainer.
 
     Windows that end after `since_ms` (event time), or less than `back_ms` before the newest one ended; all of them
     without either. `window_ms` cuts the comparisons anew into windows of that length; `tenants` adds statistics of
-    each tenant over the same time; `features` adds those that changed, read from the log. A trainer that never ran has
-    an empty report.
+    each tenant over the same time; `features` adds those that changed, read from the log; `anchor` is what the hold-out
+    shows. A trainer that never ran has an empty report.
     """
     with store.read() as reader:
         windows = drift.list_for(reader, trainer)
         contests = tuple(current(reader, trainer).values())
         watch = feature_watches.find(reader, trainer)
+        told, serving = report_served.windows(reader, trainer), report_served.serving(reader, trainer)
+        known = trainers.find(reader, trainer)
     if window_ms:
         policy = replace(policy, window_duration_ms=window_ms, quarantine_enabled=False)
         windows = _again(trainer, policy, comparisons.follow(store, trainer))
-    newest_ms = max((window.closed_at_ms for window in windows), default=0)
+        told = report_served.again(store, trainer, policy)
+    newest_ms = max((window.closed_at_ms for window in (*windows, *told)), default=0)
     after_ms = since_ms if back_ms is None else newest_ms - back_ms
-    kept = [window for window in windows if after_ms is None or window.closed_at_ms > after_ms]
+    kept, told = (
+        [window for window in each if after_ms is None or window.closed_at_ms > after_ms] for each in (windows, told)
+    )
     groups = None
     if tenants:
         first = kept[0].first_seq if kept else 0
@@ -138,6 +156,10 @@ def build(
         else None,
         contests=contests,
         watch=watch,
+        served=tuple(Line(window=window, level=_level(window)) for window in told),
+        serving=serving,
+        influence=NO_INFLUENCE if known is None else influence_of(known),
+        anchor=anchor,
     )
 
 
@@ -179,6 +201,11 @@ def payload(report: Report) -> dict[str, Any]:
         "recomputed": report.recomputed,
         "windows": [_window(line) for line in report.lines],
         "evidence": evidence(report),
+        "served": {
+            **report_served.payload(report.served, [_window(line) for line in report.served], report.serving),
+            "influence": dict(report.influence),
+            "holdout": None if report.anchor is None else anchors.as_json(report.anchor)["comparison"],
+        },
     }
     if report.tenants is not None:
         found["tenants"] = [
@@ -271,6 +298,11 @@ def headline(report: Report) -> str:
     """Return the report in one sentence."""
     lines: Sequence[Line] = report.lines
     limit = f"{report.policy.drift_threshold:g}"
+    if report.failing_served:
+        newest = report.failing_served[-1].window
+        advice = f"; recommended: {newest.recommendation}" if newest.recommendation else ""
+        what = f"P95 {newest.p95:.3f} ≥ {limit} at {minute(newest.started_at_ms)}"
+        return f"{report.trainer}: what agents served by v{newest.version} fails with {what}{advice}"
     if report.failed and not report.failing:
         return f"{report.trainer}: {report.failed[0].findings['headline']}"
     if not lines:
@@ -295,6 +327,13 @@ def headline(report: Report) -> str:
     worst = found["worst"]["p95"] if found["worst"] else None
     shown = f"; worst P95 {worst:.3f}" if worst is not None else ""
     return f"{report.trainer}: no failing window, limit {limit}{shown}"
+
+
+def said_of_served(report: Report) -> list[str]:
+    """Return what there is to say of what agents served, one line each."""
+    said = [*report_served.words(report.served, report.serving), report_served.influence_words(report.influence)]
+    said += [] if report.anchor is None else [anchors.said(report.anchor)]
+    return [line for line in said if line]
 
 
 def minute(at_ms: int) -> str:

@@ -5,8 +5,8 @@ from html import escape
 
 from upm_cli.core.drift_tenants import TenantStats
 from upm_cli.core.records import Evidence
-from upm_cli.ops import report_contests, report_features
-from upm_cli.ops.report import Line, Report, headline, minute, payload
+from upm_cli.ops import report_contests, report_features, report_served
+from upm_cli.ops.report import Line, Report, headline, minute, payload, said_of_served
 from upm_cli.ops.report_svg import svg
 from upm_cli.ops.report_text import ends, facts
 from upm_cli.ops.report_words import LEVELS, score, share
@@ -54,7 +54,7 @@ def _page(report: Report) -> Iterator[str]:
     title = escape(f"Drift of {report.trainer}")
     state = (
         "fail"
-        if report.failing or report.failed
+        if report.failing or report.failed or report.failing_served
         else "pass"
         if any(line.level != "unknown" for line in report.lines)
         else "unknown"
@@ -74,6 +74,7 @@ def _page(report: Report) -> Iterator[str]:
     yield "</dl>"
     if report.contests:
         yield from report_contests.html(report.contests)
+    yield from report_served.html(report.served, said_of_served(report))
     if report.lines:
         yield from _windows(report.lines, [row["exceed"] for row in payload(report)["windows"]])
     if report.tenants is not None:

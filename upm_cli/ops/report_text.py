@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from upm_cli.core.records import DriftWindow
-from upm_cli.ops import report_contests, report_features
-from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload
+from upm_cli.ops import report_contests, report_features, report_served
+from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload, said_of_served
 from upm_cli.ops.report_words import LEVELS, RULES, score, share
 
 
@@ -68,6 +68,7 @@ def _lines(report: Report) -> Iterator[str]:
     for name, value in facts(report):
         yield f"- {name}: {escape(value)}"
     yield from report_contests.markdown(report.contests, escape)
+    yield from report_served.markdown(report.served, said_of_served(report), escape)
     yield ""
     yield "| | window | n | mean | P95 | max | ≥ limit | verdict | recommended |"
     yield "|---|---|---:|---:|---:|---:|---:|---|---|"

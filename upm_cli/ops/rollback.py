@@ -11,9 +11,10 @@ from upm_cli.core.changes import Changes, Decision, rollback_changes
 from upm_cli.core.decision import DecisionRecord
 from upm_cli.core.recorded import first_whole, rollback_outcome
 from upm_cli.core.records import Ring, Snapshot
+from upm_cli.core.signatures import Signed
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import BusyError, IntegrityError, NotFoundError, StorageError
-from upm_cli.ops import quarantine
+from upm_cli.ops import quarantine, signatures
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import write
 from upm_cli.ops.record import record
@@ -42,6 +43,7 @@ class RolledBack:
     learner: str  # what happened to the trainer: "put back", "paused" or "unchanged"
     is_done: bool
     skipped: tuple[IntegrityError, ...] = ()  # better targets whose bytes are not right
+    agents_refuse: Signed | None = None  # why those that ask for signatures don't take `to_version`; None: they do
 
 
 def rollback(
@@ -62,7 +64,9 @@ def rollback(
     ring (and every other that serves the bad version), raises the epoch, pins the rings, quarantines the bad version,
     puts the trainer back on the good lineage (or pauses it, if the checkpoint is gone) and opens an incident. It is
     worked out again when somebody else decides something meanwhile, and a full disk gives up its reserve: a rollback
-    wins. A second one is done already. `config_digest` is only for the record; None: the settings were not asked.
+    wins. A second one is done already. Signatures have no say in where to go: the last known good version is the best
+    one, and signing it takes a second; that agents may ask for that is told. `config_digest` is only for the record;
+    None: the settings were not asked.
 
     Raises RefusedError when there is no way back, IntegrityError when every way is damaged, NotFoundError.
     """
@@ -73,7 +77,7 @@ def rollback(
             return _done(seen)
         way = _choose(store, clock, seen, actor, reason)
         if dry_run:
-            return _result(seen, way, way.changes(seen))
+            return _result(store, seen, way, way.changes(seen))
         try:
             changes = _commit(store, seen, way, config_digest)
         except StorageError as exc:
@@ -81,7 +85,7 @@ def rollback(
                 raise
             changes = _commit(store, seen, way, config_digest)
         if changes is not None:
-            return _result(seen, way, changes)
+            return _result(store, seen, way, changes)
     raise BusyError(
         f"trainer {name} is decided about faster than it can be rolled back; tried {_TRIES} times",
         hint=f"stop what activates it, then run upm rollback {name} again",
@@ -226,7 +230,7 @@ def _details(plan: RollbackPlan, way: _Way, changes: Changes) -> dict[str, Any]:
     }
 
 
-def _result(seen: Seen, way: _Way, changes: Changes) -> RolledBack:
+def _result(store: "Store", seen: Seen, way: _Way, changes: Changes) -> RolledBack:
     return RolledBack(
         trainer=changes.trainer.name,
         from_version=seen.plan.from_version,
@@ -239,6 +243,7 @@ def _result(seen: Seen, way: _Way, changes: Changes) -> RolledBack:
         learner="put back" if way.has_checkpoint else "paused",
         is_done=False,
         skipped=tuple(way.skipped.values()),
+        agents_refuse=signatures.refused_by_agents(store.home, seen.view.rows[way.target.version]),
     )
 
 

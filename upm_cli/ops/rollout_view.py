@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 from upm_cli.clock import Clock
 from upm_cli.core.drift import Verdict
 from upm_cli.core.features.gate import feature_drift_gate
-from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate
+from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate, signature_gate
 from upm_cli.core.policy import ring_gate
 from upm_cli.core.records import Evidence, FeatureWatch, Ring, RolloutRow, TenantRule
 from upm_cli.core.rollout import state_from_json
+from upm_cli.core.rollouts.holdout import Holdout
 from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.rollouts.readiness import readiness_gate
+from upm_cli.core.rollouts.routing import Lists
 from upm_cli.core.rollouts.state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
-from upm_cli.ops import authority, proof, readiness
+from upm_cli.ops import authority, holdout, proof, readiness, signatures
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops.decisions import View
 from upm_cli.ops.rollout_policy import policy_of
@@ -41,6 +43,7 @@ class Seen:
     position: int
     features: FeatureWatch | None  # None: nobody has looked yet
     shadow_ms: int | None  # accumulated time of the lineage in shadow; None: nobody has looked yet
+    holdout: Holdout | None = None
 
     @classmethod
     def read(cls, reader: "Reader", settings: "Settings", name: str) -> "Seen":
@@ -57,6 +60,7 @@ class Seen:
             position=monitors.get(reader, name).position,
             features=feature_watches.find(reader, name),
             shadow_ms=None if dwell is None else round(dwell.shadow_s * 1000),
+            holdout=holdout.read(reader, settings, name, Lists.of(rules, ())),
         )
 
 
@@ -103,7 +107,7 @@ def observe(
         pinned=pin is not None and pin.version != candidate and pin.at_ms >= state.created_at_ms,
         frozen=authority.frozen(reader, settings, view.trainer.name, moment.wall_ms),
         harmed=_harmed(seen.evidence, state),
-        tenants=_tenants(seen.evidence, state),
+        tenants=_tenants(seen, state),
         shadow_ms=seen.shadow_ms,
         overridden=frozenset(authority.in_force(reader, settings, store.home, view.trainer.name, moment.wall_ms)),
     )
@@ -151,12 +155,12 @@ def _harmed(found: Mapping[str, Evidence], state: RolloutState) -> frozenset[str
     return frozenset(row.findings.get("harmed") or ())
 
 
-def _tenants(found: Mapping[str, Evidence], state: RolloutState) -> frozenset[str]:
-    """Return the tenants seen so far, as far as the contests know them one by one."""
+def _tenants(seen: Seen, state: RolloutState) -> frozenset[str]:
+    """Return the tenants seen so far, as far as the contests know them one by one, but for those held out."""
     names: set[str] = set(state.admitted | state.held_tenants)
-    for row in found.values():
+    for row in seen.evidence.values():
         names.update(row.findings.get("tenant_names") or ())
-    return frozenset(names)
+    return frozenset(name for name in names if seen.holdout is None or not seen.holdout.includes(name))
 
 
 def _gates(
@@ -169,7 +173,7 @@ def _gates(
     candidate: int | None,
     next_ring: Ring,
 ) -> tuple[GateResult, ...]:
-    """Ask what the rollout itself doesn't know: the feature flag, the lineage, the bytes, the policy, readiness."""
+    """Ask what the rollout itself doesn't know: feature flag, lineage, bytes, signature, policy, readiness."""
     view = seen.view
     if candidate is None or candidate not in view.rows:
         return ()
@@ -184,8 +188,11 @@ def _gates(
         percent=seen.policy.stages[min(state.stage + 1, seen.policy.last_stage)].percent,
         feature_enabled=settings.features.unified_model,
         descends_from_bad=tainted_by(candidate, view.trainer.lineage, left),
+        signature=signatures.asked(settings, store.home, row),
     )
     results = [quarantine_gate(asked), lineage_gate(asked), feature_gate(asked), _bytes_gate(store, seen, candidate)]
+    if asked.signature is not None:
+        results.append(signature_gate(asked))
     results.append(ring_gate(next_ring, authority.access(settings), shadow_ms=seen.shadow_ms))
     results += feature_gates(settings, view.trainer.name, seen.features, clock.now_ms())
     if state.stage == 0:

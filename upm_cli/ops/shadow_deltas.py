@@ -1,4 +1,7 @@
-"""`ai.upm.shadow_delta`: one event for each comparison, read from the segments when somebody asks for it."""
+"""`ai.upm.shadow_delta`: one event for each comparison, read from the segments when somebody asks for it.
+
+What agents served comes after a trainer's shadow comparisons, and says so.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,9 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from upm_cli.core.comparisons import Comparisons
+from upm_cli.core.feedback.served import Served
 from upm_cli.core.window import LabelKind, WindowBatch
 from upm_cli.ids import iso
-from upm_cli.ops import comparisons
+from upm_cli.ops import comparisons, served
 from upm_cli.store import log, trainers
 from upm_cli.store.session import Store
 
@@ -41,6 +45,8 @@ def shadow_deltas(store: Store, since_ms: int | None = None) -> Iterator[tuple[s
                 stop = int(table.seq.searchsorted(first + len(batch)))
                 yield from _events(trainer.name, table.slice(at, stop), first, batch, since_ms)
                 at = stop
+        for part in served.follow(store, trainer.name):
+            yield from _served(trainer.name, part, since_ms)
 
 
 def _events(
@@ -60,6 +66,33 @@ def _events(
         yield f"{trainer}-{seq}", f"/trainers/{trainer}", at, data
 
 
+def _served(trainer: str, part: Served, since_ms: int | None) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    table, (keys, agents, digests) = part.table, (part.prediction_id, part.agent, part.digest)
+    for i in np.flatnonzero(table.start_ms >= (-(2**63) if since_ms is None else since_ms)).tolist():
+        at = iso(int(table.start_ms[i]))
+        kind = LabelKind(int(part.label_kind[i]))
+        data = {
+            "trainer_id": trainer,
+            "prediction_id": keys[i],
+            "shadow_prediction": None,
+            "ground_truth": _label_of(kind, float(table.truth[i]), part.label_text[i]),
+            "drift_score": _number(table.score[i]),
+            "timestamp": at,
+            "served": {
+                "prediction": _number(table.prediction[i]),
+                "window_id": table.window_id[i],
+                "tenant_id": table.tenant[i] or None,
+                "version": int(part.version[i]),
+                "digest": digests[i],
+                "epoch": int(part.epoch[i]),
+                "agent": agents[i],
+                "acted": bool(part.acted[i]),
+                "observed_at": iso(int(part.observed_ms[i])),
+            },
+        }
+        yield f"{trainer}-served-{int(table.seq[i])}", f"/trainers/{trainer}/served", at, data
+
+
 def _number(value: np.floating[Any]) -> float | None:
     """Return a float32 in the digits it has; None when it is not finite."""
     return float(f"{value:.7g}") if np.isfinite(value) else None
@@ -67,10 +100,12 @@ def _number(value: np.floating[Any]) -> float | None:
 
 def _label(batch: WindowBatch, row: int) -> Any:
     """Return the label of a log row as it was written."""
-    kind = LabelKind(int(batch.label_kind[row]))
+    return _label_of(LabelKind(int(batch.label_kind[row])), float(batch.label_value[row]), batch.label_text[row])
+
+
+def _label_of(kind: LabelKind, value: float, text: str) -> Any:
     if kind is LabelKind.BOOL:
-        return bool(batch.label_value[row])
+        return bool(value)
     if kind is LabelKind.NUMBER:
-        return float(batch.label_value[row])
-    text = batch.label_text[row]
+        return value
     return json.loads(text) if kind is LabelKind.MAP else text

@@ -18,6 +18,7 @@ from upm_cli.core.records import Ring, Snapshot, Trainer
 from upm_cli.core.versions import parent_version, resolve_version, skipped_ranges, snapshot_id
 from upm_cli.errors import IntegrityError
 from upm_cli.ids import iso
+from upm_cli.ops.signer import sign_made
 from upm_cli.store import activations, blobs, snapshots, trainers
 from upm_cli.telemetry.points import Recorder
 
@@ -48,7 +49,7 @@ def prepare(
     version: int | None = None,
     note: str | None = None,
 ) -> Prepared:
-    """Write the file of a snapshot and return what its commit needs.
+    """Write the file of a snapshot, sign it where there is a key, and return what its commit needs.
 
     `arrays` are the tensors agents load. `fields` is what the learner knows of them: at least `log` {first_seq,
     last_seq}, `windows` and `metrics`; all of it goes into the manifest. `checkpoint_digest` is the trainer's state at
@@ -97,6 +98,7 @@ def prepare(
         created_at_ms=clock.now_ms(),
         metrics=fields["metrics"],
         manifest=manifest,
+        signatures=sign_made(home, manifest, stored.digest),
     )
     return Prepared(row=row, data=data)
 
@@ -105,8 +107,8 @@ def register(tx: "Tx", home: Path, trainer: Trainer, prepared: Prepared) -> tupl
     """Write the row and the event of a prepared snapshot into the commit `tx`.
 
     `trainer` is the row as read in `tx`. If its next number is not the prepared one (somebody took a snapshot in
-    between), the snapshot is numbered anew. Returns the row, and the trainer with `last_version` moved on, which
-    the caller puts.
+    between), the snapshot is numbered and signed anew. Returns the row, and the trainer with `last_version` moved on,
+    which the caller puts.
     """
     row = _numbered(home, trainer, prepared, trainer.last_version + 1)
     row = replace(row, first_seq=_own_first_seq(tx, trainer, row))
@@ -148,6 +150,7 @@ def _numbered(home: Path, trainer: Trainer, prepared: Prepared, version: int) ->
         size_bytes=stored.size_bytes,
         raw_bytes=stored.raw_bytes,
         manifest=manifest,
+        signatures=sign_made(home, manifest, stored.digest),
     )
 
 

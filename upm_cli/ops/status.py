@@ -1,19 +1,49 @@
 """What people want to know at a glance: the read model of `upm status`, `upm trainer show` and the dashboard."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
-from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
+from upm_cli.core.records import (
+    DriftStatus,
+    DriftWindow,
+    Feedback,
+    Mode,
+    Ring,
+    RolloutRow,
+    Segment,
+    Snapshot,
+    Stream,
+    Trainer,
+)
 from upm_cli.ids import iso
+from upm_cli.ops import adapters
+from upm_cli.ops.influence import influence_of
 from upm_cli.ops.states import ORDER
 from upm_cli.ops.trainers import train_lease
-from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
+from upm_cli.store import (
+    activations,
+    drift,
+    dwells,
+    feedback,
+    lease,
+    rollouts,
+    runfiles,
+    segments,
+    snapshots,
+    streams,
+    trainers,
+)
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
     from upm_cli.store.session import Reader, Store
+
+_FEEDBACK: Final = (
+    *("read", "predictions", "outcomes", "duplicate", "dead_letter", "elsewhere"),
+    *("compared", "waiting", "late", "open", "forgotten", "windows", "labelled", "parked", "unused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +60,7 @@ class Facts:
     quarantined: list[int]
     rollout: RolloutRow | None  # the newest one
     shadow_s: float | None  # accumulated time of the lineage in shadow
+    feedback: Feedback
 
 
 def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
@@ -49,6 +80,11 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
     }
 
 
+def feedback_counts(row: Feedback) -> dict[str, int]:
+    """Return where every line is that was read of agents; see docs/howto/feedback.md for how they add up."""
+    return {name: getattr(row, name) for name in _FEEDBACK}
+
+
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
     """Return the details of every trainer, worst first."""
     facts = all_facts(store, settings)
@@ -58,7 +94,7 @@ def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
 def all_facts(store: "Store", settings: "Settings") -> list[Facts]:
     """Return the facts of every trainer, those that the configuration names and that never ran too."""
     with store.read() as reader:
-        known = {trainer.name: trainer for trainer in (*_configured(settings), *trainers.list_all(reader))}
+        known = {trainer.name: trainer for trainer in (*configured(settings), *trainers.list_all(reader))}
         return [_facts(reader, trainer) for trainer in known.values()]
 
 
@@ -70,8 +106,8 @@ def worst_first(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
     """Return everything `upm trainer show` prints. Raises NotFoundError for an unknown name."""
     with store.read() as reader:
-        configured = {trainer.name: trainer for trainer in _configured(settings)}
-        facts = _facts(reader, trainers.find(reader, name) or configured.get(name) or trainers.get(reader, name))
+        defaults = {trainer.name: trainer for trainer in configured(settings)}
+        facts = _facts(reader, trainers.find(reader, name) or defaults.get(name) or trainers.get(reader, name))
     return _details(store, settings, facts)
 
 
@@ -96,10 +132,13 @@ def train_result(store: "Store", details: Mapping[str, Any], *, since_version: i
 
 
 def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, Any]:
-    """Return what `upm status` prints: workers, trainers worst first, problems with what to do next."""
+    """Return what `upm status` prints: workers, trainers worst first, adapters, problems with what to do next."""
     shown = all_trainers(store, settings)
     now = clock.now_ms()
-    return overview_of(store, shown, all_workers(store, now), now)
+    with store.read() as reader:
+        fleet = adapters.overview(reader, settings, now)
+    found = overview_of(store, shown, all_workers(store, now), now)
+    return {**found, "adapters": fleet, "problems": [*found["problems"], *adapters.problems(fleet)]}
 
 
 def overview_of(
@@ -136,7 +175,7 @@ def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
         return snapshots.list_for(reader, name)
 
 
-def _configured(settings: "Settings") -> Iterator[Trainer]:
+def configured(settings: "Settings") -> Iterator[Trainer]:
     """Yield the trainers of the configuration as they are before their first run."""
     for default in settings.supervisor.default_trainers:
         yield Trainer(name=default.name, stream=default.name, mode=Mode(default.mode), tenant_id=default.tenant_id)
@@ -157,6 +196,7 @@ def _facts(reader: "Reader", trainer: Trainer) -> Facts:
         quarantined=[snapshot.version for snapshot in known if snapshot.quarantined],
         rollout=rollouts.newest(reader, trainer.name),
         shadow_s=None if (dwell := dwells.find(reader, trainer.name)) is None else dwell.shadow_s,
+        feedback=feedback.get(reader, trainer.name),
     )
 
 
@@ -179,6 +219,8 @@ def details_of(settings: "Settings", facts: Facts, *, is_training: bool) -> dict
         "windows": window_counts(trainer, facts.stream),
         "late_arrivals": facts.stream.late_arrivals,
         "gaps": facts.stream.gaps,
+        "feedback": feedback_counts(facts.feedback),
+        "influence": influence_of(trainer),
         "weights_sha256": trainer.weights_sha256,
         "log_position": trainer.log_position,
         "active": {str(ring): version for ring, version in facts.live.items()},
@@ -245,14 +287,35 @@ def _status(trainer: Trainer, *, is_training: bool) -> str:
 
 
 def _state(facts: Facts, *, is_training: bool) -> str:
-    breached = any(window.status is DriftStatus.QUARANTINED for window in facts.windows)
-    serving_bad = set(facts.live.values()) & set(facts.quarantined)
-    newest_is_bad = bool(facts.versions) and facts.versions[-1] in facts.quarantined
-    if serving_bad or (breached and newest_is_bad):
+    return state_of(
+        facts.trainer,
+        live=facts.live.values(),
+        barred=facts.quarantined,
+        newest=facts.versions[-1] if facts.versions else None,
+        is_breached=any(window.status is DriftStatus.QUARANTINED for window in facts.windows),
+        is_training=is_training,
+    )
+
+
+def state_of(
+    trainer: Trainer,
+    *,
+    live: Iterable[int],
+    barred: Collection[int],
+    newest: int | None,
+    is_breached: bool,
+    is_training: bool,
+) -> str:
+    """Return the worst that holds of a trainer: quarantined, errored, paused, training or idle.
+
+    `live` are the versions that its rings serve, `barred` those that are quarantined, `newest` is the newest one that
+    is kept; `is_breached` says that a drift window of it is quarantined.
+    """
+    if any(version in barred for version in live) or (is_breached and newest in barred):
         return "quarantined"
-    if facts.trainer.desired == "pause":
+    if trainer.desired == "pause":
         return "paused"
-    if facts.trainer.status == "errored":
+    if trainer.status == "errored":
         return "errored"
     return "training" if is_training else "idle"
 
@@ -304,8 +367,7 @@ def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
     if rollout is not None and rollout["phase"] in ("paused", "degraded"):
         said = f"rollout {rollout['phase']} ({rollout['cause']}): {rollout['reason'] or 'no reason given'}"
         problems.append({"trainer": name, "problem": said, "next": f"upm rollout status {name}"})
-    if details["windows"]["dead_letter"]:
-        count = details["windows"]["dead_letter"]
+    if count := details["windows"]["dead_letter"] + details["feedback"]["dead_letter"]:
         problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
     return problems
 

@@ -1,18 +1,19 @@
 """Tenants: what each of them gets now and why, and who is in or out by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
 from upm_cli.core.records import TenantRule
 from upm_cli.core.rollout import state_from_json
 from upm_cli.core.rollouts.exposure import tenant_name
+from upm_cli.core.rollouts.holdout import Holdout
 from upm_cli.core.rollouts.routing import Lists, Routed, lets_in, route_tenant
 from upm_cli.core.rollouts.state import RolloutState
 from upm_cli.core.versions import Live
-from upm_cli.errors import RefusedError, UsageError
-from upm_cli.ops import authority
+from upm_cli.errors import UsageError
+from upm_cli.ops import authority, holdout
 from upm_cli.store import activations, evidence, rollouts, tenant_rules, trainers
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Router:
     live: Live
     lists: Lists
     rollouts: Mapping[str, RolloutState]
+    holdout: Holdout | None = None
 
     @classmethod
     def read(cls, reader: "Reader", settings: "Settings", name: str) -> "Router":
@@ -37,14 +39,16 @@ class Router:
         live = activations.live(reader, name)
         draws = {move.salt for move in live.values() if move.salt}
         rows = rollouts.list_for(reader, name) if draws else []
+        lists = Lists.of(tenant_rules.list_for(reader, name), settings.policy.canary_tenants)
         return cls(
             live=live,
-            lists=Lists.of(tenant_rules.list_for(reader, name), settings.policy.canary_tenants),
+            lists=lists,
             rollouts={row.rollout_id: state_from_json(row.state) for row in rows if row.rollout_id in draws},
+            holdout=holdout.read(reader, settings, name, lists),
         )
 
     def route(self, tenant: str | None) -> Routed:
-        return route_tenant(tenant, self.live, self.lists, self.rollouts)
+        return route_tenant(tenant, self.live, self.lists, self.rollouts, self.holdout)
 
 
 def route(reader: "Reader", settings: "Settings", name: str, tenant: str | None) -> Routed:
@@ -133,11 +137,12 @@ def set_rule(
             at_ms=clock.now_ms(),
         )
         left = [row for row in rows if row.tenant_id != tenant] + ([made] if rule else [])
-        after = Router(live=router.live, lists=Lists.of(left, settings.policy.canary_tenants), rollouts=router.rollouts)
+        lists = Lists.of(left, settings.policy.canary_tenants)
+        after = replace(router, lists=lists, holdout=holdout.allowing(router.holdout, lists))
         is_done = [row.rule for row in mine] == ([rule] if rule else [])
         done = Ruled(tenant=tenant, rule=rule, is_done=is_done, before=router.route(tenant), after=after.route(tenant))
         if lets_in(done.before, done.after):
-            _refuse_frozen(authority.frozen(tx, settings, name, clock.now_ms()))
+            authority.refuse_frozen(tx, settings, name, clock.now_ms(), "upm tenant deny works all the time")
         if not (is_done or dry_run):
             for row in mine:
                 tenant_rules.remove(tx, name, tenant, row.rule)
@@ -166,18 +171,6 @@ def _checked(tenant: str) -> str:
     return tenant_name(tenant)
 
 
-def _refuse_frozen(frozen: str | None) -> None:
-    """Refuse to let a tenant in during a freeze; keeping one out is always possible."""
-    if frozen is None:
-        return
-    raise RefusedError(
-        f"gate freeze: frozen {frozen}: no tenant gets another version",
-        hint="wait until it ends; upm tenant deny works all the time",
-        code="UPM-E051",
-        context={"gate": "freeze", "frozen": frozen},
-    )
-
-
 def as_json(routed: Routed) -> dict[str, Any]:
     """Return a route in plain values."""
     last = routed.asked[-1][1] if routed.asked else None
@@ -189,6 +182,7 @@ def as_json(routed: Routed) -> dict[str, Any]:
         "reason": routed.reason,
         "detail": routed.detail,
         "bucket": None if last is None else round(last.bucket, 9),
+        "holdout": routed.holdout or None,
         "asked": [
             {
                 "ring": ring.value,

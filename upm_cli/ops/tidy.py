@@ -1,5 +1,6 @@
 """Keeping the number of files small while workers run: little segments are merged, what nobody names is removed."""
 
+from upm_cli.core.feedback.names import served_owner
 from upm_cli.store import compaction
 from upm_cli.store.session import Store
 
@@ -18,4 +19,9 @@ def tidy_stream(store: Store, stream: str) -> int:
 
 def tidy_trainer(store: Store, trainer: str) -> int:
     """Merge the small comparisons segments of a trainer; return how many new ones there are."""
-    return len(compaction.compact(store, "comparisons", trainer, min_files=MIN_FILES))
+    return len(compaction.compact(store, "comparisons", trainer, min_files=MIN_FILES)) + tidy_served(store, trainer)
+
+
+def tidy_served(store: Store, trainer: str) -> int:
+    """The same for what agents served."""
+    return len(compaction.compact(store, "comparisons", served_owner(trainer), min_files=MIN_FILES))

@@ -3,17 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli.clock import Clock
+from upm_cli.core.feedback.names import positions_key, served_owner
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
 from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
-from upm_cli.store import activations, drift, freezes, lease, snapshots, streams, trainers
+from upm_cli.store import activations, adapters, drift, freezes, lease, snapshots, sources, streams, trainers
 
 if TYPE_CHECKING:
-    from upm_cli.config.schema import Settings
+    from upm_cli.config.schema import Settings, TrainerSettings
     from upm_cli.store.session import Reader, Store, Tx
+
+
+_FORGOTTEN: Final = (
+    "rollouts",
+    "evidence",
+    "tenant_rules",
+    "overrides",
+    "signoffs",
+    "dwells",
+    "feature_watches",
+    "feedback",
+    "anchors",
+)
 
 
 def train_lease(name: str) -> str:
@@ -113,8 +127,10 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         _refuse_serving(tx, name)
         for snapshot in snapshots.list_for(tx, name):
             snapshots.remove(tx, name, snapshot.version)
-        drift.forget(tx, name)
-        for group in ("rollouts", "evidence", "tenant_rules", "overrides", "signoffs", "dwells", "feature_watches"):
+        for owner in (name, served_owner(name)):
+            drift.forget(tx, owner)
+        sources.forget(tx, positions_key(name))
+        for group in _FORGOTTEN:
             tx.execute(f"{group}.forget", trainer=name)
         freezes.remove(tx, name)
         trainers.remove(tx, name)
@@ -129,6 +145,13 @@ def _refuse_serving(reader: "Reader", name: str) -> None:
         raise RefusedError(
             f"trainer {name} serves version {live[serving[0]].version} in {serving[0]}",
             hint="agents would lose their model; a trainer that has served stays on the record: upm pause it instead",
+            code="UPM-E052",
+        )
+    fed = sorted({row.adapter_key for row in adapters.list_all(reader) if row.trainer == name})
+    if fed:
+        raise RefusedError(
+            f"models of trainer {name} are handed to {len(fed)} adapters: {', '.join(fed[:5])}",
+            hint=f"first: upm adapter remove {fed[0]}",
             code="UPM-E052",
         )
 
@@ -183,7 +206,17 @@ def set_mode(store: "Store", clock: Clock, trainer: Trainer, mode: str | None, *
 
 def sources_of(settings: "Settings", trainer: Trainer, given: Sequence[str], project: Path) -> list[str]:
     """Return the sources named on the command line, else those configured for the trainer (relative to the project)."""
-    if given:
-        return list(given)
-    defaults = (default for default in settings.supervisor.default_trainers if default.name == trainer.name)
-    return [source if source == "-" else str(project / source) for default in defaults for source in default.sources]
+    return list(given) or [path for each in _defaults(settings, trainer) for path in _absolute(each.sources, project)]
+
+
+def outcomes_of(settings: "Settings", trainer: Trainer, given: Sequence[str], project: Path) -> list[str]:
+    """Return the logs of agents named on the command line, else those configured for the trainer."""
+    return list(given) or [path for each in _defaults(settings, trainer) for path in _absolute(each.outcomes, project)]
+
+
+def _defaults(settings: "Settings", trainer: Trainer) -> "list[TrainerSettings]":
+    return [default for default in settings.supervisor.default_trainers if default.name == trainer.name]
+
+
+def _absolute(paths: Sequence[str], project: Path) -> list[str]:
+    return [path if path == "-" else str(project / path) for path in paths]

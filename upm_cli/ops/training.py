@@ -305,6 +305,7 @@ class TrainingSession:
             unlabelled=tally.unlabelled,
             dead_letter=tally.dead_letter,
             loss_sum=tally.loss_sum,
+            influence={str(version): counts for version, counts in sorted(tally.influence.items())},
             metrics=self.fold.metrics.report(),
             checkpoint_digest=checkpoint.digest,
             weights_sha256=checkpoint.weights_sha256,
@@ -356,6 +357,7 @@ def _tally(trainer: Trainer) -> Tally:
         loss_sum=trainer.loss_sum,
         last_loss=trainer.last_loss,
         last_window_id=trainer.last_window_id or "",
+        influence={int(version): list(counts) for version, counts in trainer.influence.items()},
     )
 
 

@@ -71,8 +71,11 @@ def _read_body(fields: dict[str, Any], kind: RowKind | None) -> tuple[Head, Labe
 def _identifier(fields: dict[str, Any], key: str) -> str:
     """Return the id under `key` as text, "" when it is absent or null."""
     value = fields.get(key)
-    if value is None:
-        return ""
+    return "" if value is None else identifier(value, key)
+
+
+def identifier(value: Any, key: str) -> str:
+    """Return the id `value` as text; `key` is what it is called. Raises Refusal."""
     if type(value) is int:
         value = str(value)
     if type(value) is not str:

@@ -40,6 +40,11 @@ class Follow:
                     if not isinstance(exc.__cause__, FileNotFoundError):
                         raise  # else it was renamed since it was listed: the next poll finds it
 
+    def sources(self, known: Sequence[SourcePosition]) -> list[Source]:
+        """Return the sources that there are now, pipes that ended left out."""
+        found = [source for spec in self._specs for source in self._open(spec, known)]
+        return [source for source in found if not (isinstance(source, PipeSource) and source.ended)]
+
     def _open(self, spec: str, known: Sequence[SourcePosition]) -> Sequence[Source]:
         if spec in self._pipes:
             return [self._pipes[spec]]

@@ -80,7 +80,7 @@ def _merge(store: Store, run: Sequence[Segment]) -> Segment:
         owner=first.owner,
         seqs=(first.first_seq, last.last_seq),
         rows=sum(segment.rows for segment in run),
-        at_ms=store.clock.now_ms(),
+        at_ms=first.created_at_ms,  # how long its rows have been there is what is asked for
     )
 
 

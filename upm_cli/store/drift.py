@@ -33,6 +33,12 @@ def list_for(r: Reader, trainer: str, since_ms: int | None = None) -> list[Drift
     return [codec(DriftWindow).decode(row) for row in rows]
 
 
+def find_all(r: Reader, trainer: str, ids: Sequence[str]) -> list[DriftWindow]:
+    """Return those of the windows with these `ids` that there are."""
+    rows = r.query("drift.find_all", trainer=trainer, ids=list(ids))
+    return [codec(DriftWindow).decode(row) for row in rows]
+
+
 def newest(r: Reader, trainer: str, limit: int) -> list[DriftWindow]:
     """Return the last `limit` windows in the order of the log, newest first."""
     rows = r.query("drift.newest", trainer=trainer, limit=limit)

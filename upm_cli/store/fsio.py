@@ -94,10 +94,16 @@ def durable_create(path: Path, data: Bytes, mode: int = 0o600) -> bool:
     return True
 
 
-def replace_file(path: Path, data: Bytes, mode: int = 0o600) -> None:
-    """Put `data` at `path` at once, for readers; without fsync, so a power cut may bring the old file back."""
+def replace_file(path: Path, data: Bytes, mode: int = 0o600, *, whatever_umask: bool = False) -> None:
+    """Put `data` at `path` at once, for readers; without fsync, so a power cut may bring the old file back.
+
+    `whatever_umask` is for files that others are meant to read: they get just this mode.
+    """
     with telling(path, "write", len(data)):
-        _rename_temporary(_write_temporary(path, data, mode, durable=False), path)
+        temporary = _write_temporary(path, data, mode, durable=False)
+        if whatever_umask:
+            temporary.chmod(mode)
+        _rename_temporary(temporary, path)
 
 
 def durable_unlink(path: Path) -> bool:
@@ -216,6 +222,19 @@ def identity(path: Path) -> tuple[int, int]:
     with telling(path, "look at"):
         found = path.stat()
     return found.st_ino, found.st_mtime_ns
+
+
+def size(path: Path) -> int:
+    """Return the bytes of the file at `path`. Raises StorageError."""
+    with telling(path, "look at"):
+        return path.stat().st_size
+
+
+def disk_space(folder: Path) -> tuple[int, int]:
+    """Return (free, all) bytes of the file system of `folder`, as an ordinary user may have them."""
+    with telling(folder, "look at the disk of"):
+        found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
 def copy(source: Path, target: Path) -> tuple[int, int]:

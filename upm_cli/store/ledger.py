@@ -11,7 +11,7 @@ rewritten by somebody who may write both.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,6 +96,34 @@ def newest(home: Path, head: Head, limit: int) -> list[dict[str, Any]]:
                 size *= 2
     last = lines[:-1][-limit:] if limit else []
     return [_entry(line, head.count - len(last) + n) for n, line in enumerate(last, 1)]
+
+
+def since(home: Path, start: Head, head: Head, actions: Collection[str]) -> list[dict[str, Any]] | None:
+    """Return the entries of these `actions` after `start` and up to `head`, oldest first; others are not even parsed.
+
+    None when `start` is no longer part of this ledger (the state was restored): begin anew with `Head()`. The chain
+    is not checked here, see `verify`; raises IntegrityError at a line that should be an entry and is none.
+    """
+    if head.count < start.count:
+        return None
+    with fsio.telling(home / LEDGER, "read"):
+        data = _part(home / LEDGER, start.offset, head.offset)
+    lines = data.split(b"\n")[:-1]
+    follows = json.dumps({"prev": start.hash}, separators=(",", ":"))[1:-1].encode()
+    if (lines and follows not in lines[0]) or (not lines and start.hash != head.hash):
+        return None
+    wanted = tuple(
+        f'{{"action":{json.dumps(action)},'.encode() for action in actions
+    )  # keys are sorted: it is the first
+    return [_entry(line, start.count + n) for n, line in enumerate(lines, 1) if line.startswith(wanted)]
+
+
+def _part(path: Path, start: int, end: int) -> bytes:
+    if start >= end:
+        return b""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
 
 
 def verify(home: Path, head: Head | None = None) -> Verified:

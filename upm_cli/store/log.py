@@ -1,22 +1,26 @@
 """The event log and what else comes in columns: Arrow IPC segments, one file each commit, packed when merged.
 
 Columns of a log segment: `seq`, `kind`, `window_id`, `window_start`, `window_end`, `tenant_id` (null for none),
-`label_kind`, `label_value` (null for none), `label_text`, and the features as the lists `index` and `value`. Batches
-share memory with the files they come from, so their arrays are read-only.
+`label_kind`, `label_value` (null for none), `label_text`, and the features as the lists `index` and `value`; where a
+model was asked about a window, also `served_version` and `acted` (null for not, or not known). Batches share memory
+with the files they come from, so their arrays are read-only.
 
 Files first, row second: `write…` makes the file, its caller registers the segment in its commit.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from upm_cli.core.comparisons import Comparisons
+from upm_cli.core.feedback.names import served_owner
+from upm_cli.core.feedback.served import Served
 from upm_cli.core.records import Segment
-from upm_cli.core.window import Csr, F32Array, Strings, U32Array, WindowBatch
+from upm_cli.core.window import Acted, Csr, F32Array, Influence, Strings, U32Array, WindowBatch
 from upm_cli.store import arrow, segmentfiles, segments
 from upm_cli.store.layout import COMPARISONS, LOG
 from upm_cli.store.session import Store
@@ -26,6 +30,7 @@ _INSTANT: Final = pa.timestamp("ms")
 
 def window_table(batch: WindowBatch, first_seq: int) -> pa.Table:
     """Return the rows of `batch` as the Arrow table of a log segment."""
+    served = {} if batch.influence is None else influence_columns(batch.influence)
     return pa.table(
         {
             "seq": arrow.plain(np.arange(first_seq, first_seq + len(batch), dtype=np.int64), pa.int64()),
@@ -39,8 +44,16 @@ def window_table(batch: WindowBatch, first_seq: int) -> pa.Table:
             "label_text": arrow.text(batch.label_text),
             "index": arrow.lists(batch.x.indptr, batch.x.index, pa.uint32()),
             "value": arrow.lists(batch.x.indptr, batch.x.value, pa.float32()),
+            **served,
         }
     )
+
+
+def influence_columns(influence: Influence) -> dict[str, pa.Array]:
+    """Return the columns that say which model was asked about each window, and whether that acted."""
+    version = pa.array(influence.version, pa.int32(), mask=influence.version == 0)
+    acted = pa.array(influence.acted == Acted.YES, pa.bool_(), mask=influence.acted == Acted.UNKNOWN)
+    return {"served_version": version, "acted": acted}
 
 
 def names_table(names: Strings, hashes: U32Array) -> pa.Table:
@@ -89,7 +102,20 @@ def read(home: Path, segment: Segment) -> WindowBatch:
         label_value=arrow.to_nullable(arrow.column(table, "label_value")),
         label_text=arrow.to_strings(arrow.column(table, "label_text")),
         x=Csr(indptr, index, value),
+        influence=_influence(table),
     )
+
+
+def _influence(table: pa.Table) -> Influence | None:
+    """Return which models were asked about the windows; None where none was, or nobody could say."""
+    if "served_version" not in table.column_names:
+        return None
+    version = arrow.column(table, "served_version").fill_null(0).to_numpy(zero_copy_only=False)
+    acted = arrow.column(table, "acted")
+    known = acted.is_valid().to_numpy(zero_copy_only=False)
+    yes = acted.fill_null(False).to_numpy(zero_copy_only=False)
+    said = np.where(known, np.where(yes, Acted.YES, Acted.NO), Acted.UNKNOWN)
+    return Influence(version.astype(np.int32), said.astype(np.uint8))
 
 
 def scan(home: Path, log_segments: Sequence[Segment], from_seq: int) -> Iterator[tuple[int, WindowBatch]]:
@@ -151,7 +177,10 @@ def write_comparisons(home: Path, trainer: str, table: Comparisons, created_at_m
 
 def read_comparisons(home: Path, segment: Segment) -> Comparisons:
     """Return the comparisons of a segment."""
-    table = _read(home, segment)
+    return _comparisons(_read(home, segment))
+
+
+def _comparisons(table: pa.Table) -> Comparisons:
     return Comparisons(
         seq=arrow.to_numbers(arrow.column(table, "seq"), np.int64),
         start_ms=arrow.to_numbers(arrow.column(table, "window_start"), np.int64),
@@ -163,6 +192,60 @@ def read_comparisons(home: Path, segment: Segment) -> Comparisons:
         brier=arrow.to_numbers(arrow.column(table, "brier"), np.float32),
         base_brier=arrow.to_numbers(arrow.column(table, "base_brier"), np.float32),
         base_score=_base_score(table),
+    )
+
+
+def served_table(served: Served) -> pa.Table:
+    """Return served comparisons as the Arrow table of their segment: the columns of comparisons, and more."""
+    more = {
+        "prediction_id": arrow.text(served.prediction_id),
+        "version": arrow.plain(served.version, pa.int64()),
+        "digest": arrow.words(served.digest),
+        "epoch": arrow.plain(served.epoch, pa.int64()),
+        "agent": arrow.words(served.agent),
+        "acted": pa.array(served.acted, pa.bool_()),
+        "predicted_at": arrow.plain(served.predicted_ms, _INSTANT),
+        "observed_at": arrow.plain(served.observed_ms, _INSTANT),
+        "task": arrow.words(served.task),
+        "label_kind": arrow.plain(served.label_kind, pa.uint8()),
+        "label_text": arrow.text(served.label_text),
+    }
+    table = comparisons_table(served.table)
+    for name, column in more.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def write_served(home: Path, trainer: str, served: Served, created_at_ms: int) -> Segment:
+    """Write served comparisons (not empty, in order); the segment covers their numbers."""
+    seqs = (int(served.table.seq[0]), int(served.table.seq[-1]))
+    owner = served_owner(trainer)
+    return _write(home, f"{COMPARISONS}/{owner}", served_table(served), "comparisons", owner, seqs, created_at_ms)
+
+
+def read_served(home: Path, segment: Segment) -> Served:
+    """Return the served comparisons of a segment."""
+    table = _read(home, segment)
+
+    def numbers(name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return arrow.to_numbers(arrow.column(table, name), dtype)
+
+    def texts(name: str) -> Strings:
+        return arrow.to_strings(arrow.column(table, name))
+
+    return Served(
+        table=_comparisons(table),
+        prediction_id=texts("prediction_id"),
+        version=numbers("version", np.int64),
+        digest=texts("digest"),
+        epoch=numbers("epoch", np.int64),
+        agent=texts("agent"),
+        acted=arrow.column(table, "acted").to_numpy(zero_copy_only=False),
+        predicted_ms=numbers("predicted_at", np.int64),
+        observed_ms=numbers("observed_at", np.int64),
+        task=texts("task"),
+        label_kind=numbers("label_kind", np.uint8),
+        label_text=texts("label_text"),
     )
 
 

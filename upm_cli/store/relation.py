@@ -1,7 +1,10 @@
-"""Read-only SQL over everything that is kept: the state tables, and views of the log, names and comparisons."""
+"""Read-only SQL over everything that is kept: the state tables, and views of the log, names and comparisons.
+
+What agents served is a view of its own.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.window import Strings, WindowBatch
+from upm_cli.core.feedback.served import Served
+from upm_cli.core.window import Influence, Strings, WindowBatch
 from upm_cli.errors import IntegrityError, UsageError
 from upm_cli.store import engine, history, layout, log, queries, schema
 from upm_cli.store.session import Store
@@ -66,19 +70,22 @@ def _attach(connection: "duckdb.DuckDBPyConnection", home: Path) -> None:
 
 def _make_views(connection: "duckdb.DuckDBPyConnection", home: Path) -> None:
     """Make each kind of Arrow segment a view; its files are read when a query needs them, column by column."""
-    for kind, base, empty in (
-        ("log", layout.LOG, log.window_table(WindowBatch.empty(), 0)),
-        ("names", layout.LOG, log.names_table(Strings.empty(0), np.zeros(0, np.uint32))),
-        ("comparisons", layout.COMPARISONS, log.comparisons_table(Comparisons.empty())),
+    windows = replace(WindowBatch.empty(), influence=Influence.none(0))
+    for view, kind, base, empty in (
+        ("log", "log", layout.LOG, log.window_table(windows, 0)),
+        ("names", "names", layout.LOG, log.names_table(Strings.empty(0), np.zeros(0, np.uint32))),
+        ("comparisons", "comparisons", layout.COMPARISONS, log.comparisons_table(Comparisons.empty())),
+        ("served", "comparisons", layout.COMPARISONS, log.served_table(Served.empty())),
     ):
-        paths = connection.execute(queries.statement("relation.paths"), {"kind": kind}).fetchall()
+        wanted = {"kind": kind, "is_served": view == "served"}
+        paths = connection.execute(queries.statement("relation.paths"), wanted).fetchall()
         files = [str(home / path) for (path,) in paths]
         try:
-            connection.register(f"{kind}_files", _dataset(files, home / base, empty))
+            connection.register(f"{view}_files", _dataset(files, home / base, empty))
         except OSError as exc:
             hint = "upm doctor lists everything that is missing or damaged"
-            raise IntegrityError(f"a file of {kind} is missing: {exc}", hint=hint, code="UPM-E093") from exc
-        connection.execute(queries.statement(f"relation.{kind}_view"))
+            raise IntegrityError(f"a file of {view} is missing: {exc}", hint=hint, code="UPM-E093") from exc
+        connection.execute(queries.statement(f"relation.{view}_view"))
     connection.execute(queries.statement("relation.shadow_delta_view"))
 
 

@@ -1,5 +1,7 @@
 """Snapshots: the versions of a trainer's model."""
 
+from collections.abc import Sequence
+
 from upm_cli.core.records import Snapshot
 from upm_cli.errors import NotFoundError
 from upm_cli.store.rows import codec
@@ -27,6 +29,14 @@ def list_for(r: Reader, trainer: str) -> list[Snapshot]:
 def put(tx: Tx, snapshot: Snapshot) -> None:
     """Add or replace a version."""
     tx.put("snapshots", codec(Snapshot).encode(snapshot))
+
+
+def sign(tx: Tx, signed: Sequence[Snapshot]) -> None:
+    """Replace the signatures of versions, and nothing else; one that is gone, or has other bytes, stays out."""
+    columns = [codec(Snapshot).encode(each) for each in signed]
+    names = {"trainers": "trainer", "versions": "version", "digests": "digest", "signatures": "signatures"}
+    if columns:
+        tx.execute("snapshots.sign", **{name: [each[column] for each in columns] for name, column in names.items()})
 
 
 def remove(tx: Tx, trainer: str, version: int) -> None:

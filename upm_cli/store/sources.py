@@ -13,3 +13,8 @@ def list_for(r: Reader, stream: str) -> list[SourcePosition]:
 def put(tx: Tx, position: SourcePosition) -> None:
     """Add or replace a position."""
     tx.put("sources", codec(SourcePosition).encode(position))
+
+
+def forget(tx: Tx, stream: str) -> None:
+    """Forget how far anything was read into a stream."""
+    tx.execute("sources.forget", stream=stream)

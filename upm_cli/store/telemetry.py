@@ -1,13 +1,16 @@
 """Telemetry files: one per worker and day, appended to, dropped after a month."""
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from upm_cli.store import fsio
 
 FOLDER: Final = "telemetry"
+TOTALS: Final = "totals.json"
 KEEP_DAYS: Final = 30
 _DAY_MS: Final = 86_400_000
 
@@ -32,6 +35,30 @@ def files(home: Path, since_ms: int | None = None) -> Iterator[Path]:
     """Yield the telemetry files that may hold points at or after `since_ms`, oldest day first."""
     oldest = "" if since_ms is None else _day(since_ms)
     yield from sorted(path for path in (home / FOLDER).glob("*.jsonl") if path.name >= oldest)
+
+
+def read_after(path: Path, offset: int) -> tuple[bytes, int]:
+    """Return the whole lines after `offset` bytes, and where they end; a file that was cut is read from its new end."""
+    with fsio.telling(path, "read"), path.open("rb") as file:
+        offset = min(offset, file.seek(0, os.SEEK_END))
+        file.seek(offset)
+        data = file.read()
+    whole = data.rfind(b"\n") + 1
+    return data[:whole], offset + whole
+
+
+def load_totals(home: Path) -> dict[str, Any]:
+    """Return what `save_totals` wrote; nothing when there is none, or when it can't be read."""
+    try:
+        found = json.loads((home / FOLDER / TOTALS).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def save_totals(home: Path, totals: Mapping[str, Any]) -> None:
+    """Keep sums over telemetry files that are dropped one day. Raises StorageError."""
+    fsio.replace_file(home / FOLDER / TOTALS, json.dumps(totals, allow_nan=False).encode())
 
 
 def day_of(path: Path) -> str:

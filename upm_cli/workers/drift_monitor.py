@@ -1,6 +1,6 @@
 """The drift monitor worker: judge new comparisons as the trainer commits them, and look after what serves."""
 
-from upm_cli.ops import feature_watch, protect
+from upm_cli.ops import feature_watch, protect, served_drift
 from upm_cli.ops.drift import Judged, Memory, judge_new
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
@@ -12,7 +12,7 @@ JUDGE_EVERY_S = 1.0
 
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Judge until the trainer has finished and its comparisons are used up; return the exit code."""
-    memory, features = Memory(), feature_watch.Memory()
+    memory, features, served = Memory(), feature_watch.Memory(), served_drift.Memory()
     seen: tuple[int, int] | None = None
     compared = 0
     judged_at_s = -JUDGE_EVERY_S
@@ -24,11 +24,12 @@ def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
             if may_end or (token != seen and now_s - judged_at_s >= JUDGE_EVERY_S):
                 seen, judged_at_s = token, now_s
                 judged = _judge(worker, trainer, memory, finish=may_end)
-                compared += judged.compared
+                told = _judge_served(worker, trainer, served, finish=may_end)
+                compared += judged.compared + told.compared
                 watched = feature_watch.watch(
                     worker.store, worker.clock, worker.settings, trainer, features, finish=may_end
                 )
-                if judged.more or watched.more:
+                if judged.more or watched.more or told.more:
                     seen = None
                     continue
                 protect.look(worker.store, worker.clock, worker.settings, trainer)
@@ -53,6 +54,21 @@ def _judge(worker: Worker, trainer: str, memory: Memory, *, finish: bool) -> Jud
         recorder=worker.recorder,
         config_digest=worker.settings.full_digest(),
         contests=worker.settings,
+    )
+
+
+def _judge_served(
+    worker: Worker, trainer: str, memory: served_drift.Memory, *, finish: bool
+) -> served_drift.JudgedServed:
+    return served_drift.judge_served(
+        worker.store,
+        worker.clock,
+        worker.settings.drift_monitor,
+        trainer,
+        finish=finish,
+        memory=memory,
+        recorder=worker.recorder,
+        config_digest=worker.settings.full_digest(),
     )
 
 

@@ -1,11 +1,13 @@
-"""The ingest worker: read sources chunk by chunk, decode, order, append to the log, commit."""
+"""The ingest worker: read sources chunk by chunk, decode, order, append to the log, commit.
 
-from collections.abc import Sequence
+Besides windows it may read what agents tell (workers/feedback.py), as only one worker can have a stream.
+"""
+
+from collections.abc import Iterable, Sequence
 from io import BufferedReader
-from pathlib import Path
+from typing import IO
 
 from upm_cli.config.schema import ReplayBufferSettings
-from upm_cli.core.records import SourcePosition
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.ops.tidy import EVERY_S, tidy_stream
@@ -15,19 +17,25 @@ from upm_cli.sources.follow import Follow
 from upm_cli.sources.pipe import Stoppable
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
+from upm_cli.workers.feedback import FeedbackReader, Told, bytes_left
 
 LIVE_COMMIT_S = 1.0  # when following, commit at least this often
 POLL_S = 0.1
 
 
-def run(worker: Worker, stream: str, specs: Sequence[str], format: str, *, follow: bool) -> int:
-    """Ingest until the input ends (or, when following, until asked to stop); return the exit code."""
+def run(
+    worker: Worker, stream: str, specs: Sequence[str], format: str, *, follow: bool, told: Told | None = None
+) -> int:
+    """Ingest until the input ends (or, when following, until asked to stop); return the exit code.
+
+    `specs` are sources of windows, `told` is what agents told.
+    """
     with lease.acquire(worker.store.home, worker.name, f"upm ingest worker of {stream}"):
         policy = replay_policy(worker.settings.replay_buffer)
         session = IngestSession.open(worker.store, worker.clock, policy, stream, worker.recorder)
-        loop = _Loop(worker, session, stream)
+        loop = _Loop(worker, session, stream, told)
         if follow:
-            loop.follow(Follow(specs, format, stream=stream))
+            loop.follow(specs, format)
         else:
             loop.drain(specs, format)
         loop.tell("stopped", force=True)
@@ -47,10 +55,11 @@ def replay_policy(settings: ReplayBufferSettings) -> ReplayPolicy:
 class _Loop:
     """One run of an ingest worker."""
 
-    def __init__(self, worker: Worker, session: IngestSession, stream: str) -> None:
+    def __init__(self, worker: Worker, session: IngestSession, stream: str, told: Told | None) -> None:
         self._worker, self._session, self._stream = worker, session, stream
         self._limits = worker.settings.ingest
         self._decoder = Decoder(session.known_names())
+        self._feedback = FeedbackReader(worker, session, self._decoder, told) if told else None
         self._uncommitted = 0
         self._windows = 0
         self._bytes = 0
@@ -59,13 +68,23 @@ class _Loop:
     def drain(self, specs: Sequence[str], format: str) -> None:
         """Read every source to its present end; then the input is complete."""
         stdin = BufferedReader(Stoppable(0, lambda: bool(self._worker.stop)))
+        self._drain_windows(specs, format, stdin)
+        if self._feedback and not self._worker.stop:
+            self._expected_bytes += self._feedback.open(stdin)
+            self._take(self._feedback.rounds())
+        if not self._worker.stop:
+            self._session.end_input()
+        self._commit()
+        self._tidy()
+
+    def _drain_windows(self, specs: Sequence[str], format: str, stdin: IO[bytes]) -> None:
         sources = [
             source
             for spec in dict.fromkeys(specs)
             for source in open_sources(spec, format, stream=self._stream, known=self._session.positions(), stdin=stdin)
         ]
         known = {position.key: position for position in self._session.positions()}
-        self._expected_bytes = sum(_left(source.path, known.get(source.key)) for source in sources)
+        self._expected_bytes = sum(bytes_left(source.path, known.get(source.key)) for source in sources)
         for source in sources:
             for chunk in source.chunks(known.get(source.key), self._limits.chunk_bytes, final=True):
                 self._session.take(self._decoder.decode(chunk), chunk)
@@ -73,18 +92,24 @@ class _Loop:
                 if self._is_due:
                     self._commit()
                 if self._worker.stop:
-                    self._commit()
                     return
-        if not self._worker.stop:
-            self._session.end_input()
-        self._commit()
-        tidy_stream(self._worker.store, self._stream)
 
-    def follow(self, following: Follow) -> None:
+    def _take(self, sizes: Iterable[int]) -> bool:
+        """Go through what comes in pieces of so many bytes, and commit where that is due; say whether any came."""
+        came = False
+        for size in sizes:
+            came = True
+            self._count(size)
+            if self._is_due:
+                self._commit()
+        return came
+
+    def follow(self, specs: Sequence[str], format: str) -> None:
         """Read what comes, commit at least every second, release what waits when nothing comes any more."""
         clock = self._worker.clock
+        following = Follow(specs, format, stream=self._stream)
         committed_s = arrived_s = tidied_s = clock.monotonic_s()
-        while not self._worker.stop and not following.ended:
+        while not self._worker.stop and not self._ended(following):
             for chunk in following.poll(self._session.positions(), self._limits.chunk_bytes):
                 self._session.take(self._decoder.decode(chunk), chunk)
                 arrived_s = clock.monotonic_s()
@@ -94,20 +119,35 @@ class _Loop:
                     committed_s = arrived_s
                 if self._worker.stop:
                     break
+            if self._feedback and not self._worker.stop and self._take(self._feedback.poll()):
+                arrived_s = clock.monotonic_s()
             now_s = clock.monotonic_s()
             if self._session.pending and not self._session.dirty:
                 self._session.release_idle(int((now_s - arrived_s) * 1000))
-            if self._session.dirty and now_s - committed_s >= LIVE_COMMIT_S:
+            if self._session.dirty and now_s - committed_s >= self._live_commit_s:
                 self._commit()
                 committed_s = now_s
             if now_s - tidied_s >= EVERY_S:
-                tidy_stream(self._worker.store, self._stream)
+                self._tidy()
                 tidied_s = now_s
             self.tell("following")
             clock.sleep(POLL_S)
-        if following.ended and not self._worker.stop:
+        if self._ended(following) and not self._worker.stop:
             self._session.end_input()
         self._commit()
+
+    def _tidy(self) -> None:
+        tidy_stream(self._worker.store, self._stream)
+        if self._feedback:
+            self._feedback.tidy()
+
+    def _ended(self, following: Follow) -> bool:
+        return following.ended and (self._feedback is None or self._feedback.ended)
+
+    @property
+    def _live_commit_s(self) -> float:
+        """How long a commit may wait: longer where much that waits for outcomes is written with each of them."""
+        return LIVE_COMMIT_S if self._feedback is None else LIVE_COMMIT_S * self._feedback.weight
 
     def tell(self, state: str, *, force: bool = False) -> None:
         """Write the status file; `expected` is guessed from the bytes still to be read."""
@@ -123,24 +163,18 @@ class _Loop:
 
         So a short input still gets several commits, and with them snapshots to go back to, and a long one few.
         """
-        before = self._session.stream.read
-        return self._session.windows_read - before >= before or self._uncommitted >= self._limits.commit_bytes
+        read, before = self._session.windows_read, self._session.stream.read
+        if self._feedback:
+            read, before = read + self._feedback.lines_read, before + self._feedback.lines_committed
+        return read - before >= before or self._uncommitted >= self._limits.commit_bytes
 
     def _count(self, size: int) -> None:
         self._bytes += size
         self._uncommitted += size
-        self._windows = self._session.windows_read
+        self._windows = self._session.windows_read + (self._feedback.lines_read if self._feedback else 0)
         self.tell("reading")
 
     def _commit(self) -> None:
         self._session.commit()
         self._uncommitted = 0
         self._worker.flush()
-
-
-def _left(path: str, position: SourcePosition | None) -> int:
-    """Return about how many bytes of a file are still to be read; 0 for what has no size."""
-    file = Path(path)
-    if not file.is_file():
-        return 0
-    return max(0, file.stat().st_size - (position.offset if position else 0))

@@ -24,24 +24,39 @@ class TrainingJob:
     trainer: str
     stream: str
     sources: Sequence[str] = ()
+    outcomes: Sequence[str] = ()  # what agents told
     format: str = "auto"
     follow: bool = False
+    delivers: bool = False  # there are adapters: what is live is handed to them meanwhile
 
     def children(self) -> list[Child]:
         flags = self.project.flags()
         trainer = Child(f"trainer-{self.trainer}", ["trainer", self.trainer, *flags], upstream=self._ingest)
         monitor = Child(f"drift-{self.trainer}", ["drift", self.trainer, *flags], upstream=trainer.name)
-        ingest = [ingest_child(self.project, self.stream, self.sources, self.format, follow=self.follow)]
-        return [*(ingest if self.sources else []), trainer, monitor]
+        told = (self.trainer, self.outcomes) if self.outcomes else None
+        ingest = ingest_child(self.project, self.stream, self.sources, self.format, follow=self.follow, told=told)
+        sync = Child("adapter-sync", ["adapter-sync", "sync", *flags, "--drain"], upstream=monitor.name, is_vital=False)
+        reads = [ingest] if self.sources or self.outcomes else []
+        return [*reads, trainer, monitor, *([sync] if self.delivers else [])]
 
     @property
     def _ingest(self) -> str:
         return f"ingest-{self.stream}"
 
 
-def ingest_child(project: Project, stream: str, sources: Sequence[str], format: str, *, follow: bool) -> Child:
-    """Return the ingest worker of `stream`."""
+def ingest_child(
+    project: Project,
+    stream: str,
+    sources: Sequence[str],
+    format: str,
+    *,
+    follow: bool,
+    told: tuple[str, Sequence[str]] | None = None,
+) -> Child:
+    """Return the ingest worker of `stream`; `told`: a trainer, and the sources of what agents told it."""
     named = [part for source in sources for part in ("--source", source)]
+    if told is not None:
+        named += ["--trainer", told[0], *(part for source in told[1] for part in ("--outcomes", source))]
     tail = ["--follow"] if follow else []
     return Child(f"ingest-{stream}", ["ingest", stream, *project.flags(), "--format", format, *named, *tail])
 

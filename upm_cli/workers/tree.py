@@ -30,6 +30,7 @@ class Child:
     name: str
     argv: Sequence[str]
     upstream: str | None = None
+    is_vital: bool = True  # False: when it fails for good the others go on
     process: subprocess.Popen[bytes] | None = None
     restarted_at_s: list[float] = field(default_factory=list)
     retry_at_s: float | None = None
@@ -63,7 +64,7 @@ class Tree:
                     self._stop_all()
                     return 128 + asked
                 self._reap()
-                failed = [child for child in self._children.values() if child.code]
+                failed = [child for child in self._children.values() if child.code and child.is_vital]
                 if failed:
                     self._stop_all()
                     return failed[0].code or ExitCode.INTERNAL

@@ -33,6 +33,15 @@ def rollout(phase: str, *decisions: dict[str, Any]) -> dict[str, Any]:
         ("snapshot.rollback", {"to_version": 2, "rings": ["canary", "global"]}, "back to v2 in canary and global"),
         ("snapshot.release", {"was": None}, "no longer quarantined; it was: no reason given"),
         ("snapshot.gc", {"versions": [1, 2]}, "2 deleted"),
+        ("snapshot.sign", {"keyid": "3f2a", "signed": ["main@1"]}, "1 snapshot with 3f2a"),
+        ("keys.init", {"public": "x", "signed": ["main@1", "main@2"]}, "the first key; signed 2 snapshots"),
+        ("keys.prepare", {"before": "3f2a", "public": "x"}, "ready to sign after 3f2a"),
+        (
+            "keys.rotate",
+            {"before": "3f2a", "public": "x", "signed": []},
+            "signs in the place of 3f2a; signed 0 snapshots anew",
+        ),
+        ("keys.revoke", {"was": "accepted", "unsigned": ["main@1"]}, "was accepted; unsigned since: 1 snapshot"),
         (
             "drift.quarantine",
             {"drift_p95": 0.2345, "threshold": 0.2, "snapshot_ids": ["main@3", "main@4"], "recommendation": "pause"},

@@ -1,7 +1,8 @@
 """Which snapshot a tenant gets now: the rings asked one after the other, from the narrowest to the widest.
 
 Ring canary counts while it is newer than ring global: a wider move after it took everybody along. Whoever is not
-exposed in a ring gets what it would have had without it. Lists and places: `core.rollouts.exposure`.
+exposed in a ring gets what it would have had without it. Lists and places: `core.rollouts.exposure`. Before all of that
+comes the hold-out (`core.rollouts.holdout`): who is held out gets the anchor, as long as anything is live at all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from upm_cli.core.records import Activation, Ring, TenantRule
 from upm_cli.core.rollouts.exposure import EVERYONE, Exposure, Route, route, tenant_name
+from upm_cli.core.rollouts.holdout import Holdout
 from upm_cli.core.rollouts.state import RolloutState
 from upm_cli.core.versions import Live
 
@@ -47,15 +49,58 @@ class Routed:
     tenant: str
     version: int | None
     ring: Ring | None
-    reason: str  # as in Route, or everybody | nothing
+    reason: str  # as in Route, or everybody | nothing | held_out
     detail: str
     percent: int | None
     asked: tuple[tuple[Ring, Route], ...]  # what each ring said, narrowest first; the last one decides
+    holdout: str = ""  # what the hold-out says of it; empty: there is none
 
 
-def route_tenant(tenant: str | None, live: Live, lists: Lists, rollouts: Mapping[str, RolloutState]) -> Routed:
+def route_tenant(
+    tenant: str | None,
+    live: Live,
+    lists: Lists,
+    rollouts: Mapping[str, RolloutState],
+    holdout: Holdout | None = None,
+) -> Routed:
     """Return which snapshot `tenant` gets now. `rollouts`: those by whose draw a ring may be served, by id."""
     name = tenant_name(tenant)
+    if holdout is None:
+        return _by_rings(name, live, lists, rollouts)
+    is_live = Ring.CANARY in live or Ring.GLOBAL in live
+    if is_live and not holdout.barred and holdout.includes(name):
+        return _held_out(name, holdout)
+    return replace(_by_rings(name, live, lists, rollouts), holdout=holdout.says(name))
+
+
+def _held_out(name: str, holdout: Holdout) -> Routed:
+    """Return the route of a tenant that stays on the anchor: no ring exposes it to anything."""
+    place = holdout.place(name)
+    detail = (
+        f"it stays on the anchor v{holdout.version}: its place in the hold-out {place:.6f} < {holdout.percent / 100:g}"
+    )
+    asked = Route(
+        tenant=name,
+        bucket=place,
+        is_exposed=False,
+        reason="held_out",
+        detail=detail,
+        ring=Ring.GLOBAL,
+        version=holdout.version,
+    )
+    return Routed(
+        tenant=name,
+        version=holdout.version,
+        ring=Ring.GLOBAL,
+        reason=asked.reason,
+        detail=detail,
+        percent=holdout.percent,
+        asked=((Ring.GLOBAL, asked),),
+        holdout=holdout.says(name),
+    )
+
+
+def _by_rings(name: str, live: Live, lists: Lists, rollouts: Mapping[str, RolloutState]) -> Routed:
     asked: list[tuple[Ring, Route]] = []
     canary, everybody = live.get(Ring.CANARY), live.get(Ring.GLOBAL)
     if canary is not None and (everybody is None or canary.epoch > everybody.epoch):

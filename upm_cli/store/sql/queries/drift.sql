@@ -31,6 +31,9 @@ INSERT INTO drift_windows (
     unnest(CAST($recommendation AS VARCHAR[])), unnest(CAST($tenant_id AS VARCHAR[])), unnest($first_seq),
     unnest($last_seq), unnest($metadata);
 
+-- name: find_all
+SELECT * FROM drift_windows WHERE trainer = $trainer AND window_id IN (SELECT unnest($ids)) ORDER BY first_seq;
+
 -- name: newest
 SELECT * FROM drift_windows WHERE trainer = $trainer ORDER BY first_seq DESC LIMIT $limit;
 

@@ -5,7 +5,8 @@ ATTACH $path AS state (READ_ONLY);
 USE state;
 
 -- name: paths
-SELECT path FROM segments WHERE kind = $kind ORDER BY owner, first_seq;
+SELECT path FROM segments
+WHERE kind = $kind AND (owner LIKE '%:served') = $is_served ORDER BY owner, first_seq;
 
 -- name: log_view
 CREATE TEMP VIEW log AS SELECT owner AS stream, * EXCLUDE (owner) FROM log_files;
@@ -15,6 +16,11 @@ CREATE TEMP VIEW names AS SELECT owner AS stream, * EXCLUDE (owner) FROM names_f
 
 -- name: comparisons_view
 CREATE TEMP VIEW comparisons AS SELECT owner AS trainer, * EXCLUDE (owner) FROM comparisons_files;
+
+-- name: served_view
+-- What agents served against what came of it; prediction_id is the agent's, seq numbers them within a trainer.
+CREATE TEMP VIEW served AS
+SELECT regexp_replace(owner, ':served$', '') AS trainer, * EXCLUDE (owner) FROM served_files;
 
 -- name: shadow_delta_view
 -- The comparisons in the words of the event ai.upm.shadow_delta; ground_truth is the number that was compared with.

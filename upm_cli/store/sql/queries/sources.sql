@@ -12,3 +12,6 @@ INSERT INTO sources (
 ) VALUES (
     $stream, $key, $path, $offset, $size_bytes, $done, $updated_at, $meta
 );
+
+-- name: forget
+DELETE FROM sources WHERE stream = $stream;

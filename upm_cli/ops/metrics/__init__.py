@@ -1,0 +1,1 @@
+"""Collecting the metrics of a project: a read model of numbers, cheap enough to be asked for every few seconds."""

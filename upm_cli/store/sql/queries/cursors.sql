@@ -1,0 +1,8 @@
+-- name: find
+SELECT position FROM cursors WHERE name = $name;
+
+-- name: update
+UPDATE cursors SET position = $position WHERE name = $name;
+
+-- name: insert
+INSERT INTO cursors (name, position) VALUES ($name, $position);
