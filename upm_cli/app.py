@@ -53,6 +53,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("logs", "logs", "Operate"),
     ("status", "status", "Operate"),
     ("tui", "tui", "Operate"),
+    ("top", "tui", "Operate"),
     ("events", "events", "Operate"),
     ("metrics", "metrics", "Operate"),
     ("notify", "notify", "Operate"),

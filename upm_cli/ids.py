@@ -37,3 +37,8 @@ def uuid7(clock: Clock, random_bytes: Callable[[int], bytes] = os.urandom) -> st
 def iso(at_ms: int) -> str:
     """Return the instant `at_ms` (Unix milliseconds) as ISO 8601 UTC with milliseconds."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> int:
+    """Return the Unix milliseconds of an instant as `iso` writes it."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

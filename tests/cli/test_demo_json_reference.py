@@ -15,6 +15,7 @@ COMMANDS = {
     "`upm trainer list`": ["trainer", "list"],
     "`upm status`": ["status"],
     "`upm snapshot list`, `show`, `create`": ["snapshot", "list"],
+    "`upm snapshot diff`": ["snapshot", "diff", "1", "2"],
     "`upm snapshot verify`": ["snapshot", "verify", "--all"],
     "`upm keys init`": ["keys", "init"],
     "`upm keys list`": ["keys", "list"],

@@ -9,9 +9,10 @@ import pytest
 
 from upm_cli import actors
 from upm_cli.clock import SystemClock
-from upm_cli.commands._rollout_tree import PLAIN, tree
+from upm_cli.commands._rollout_tree import tree
 from upm_cli.ops import rollout
 from upm_cli.ops.rollout_ticking import tick_all
+from upm_cli.ops.rollout_words import PLAIN
 from upm_cli.store.session import Store
 
 ME = actors.current()

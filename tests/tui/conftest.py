@@ -21,7 +21,7 @@ from upm_cli.store import activations, ledger, snapshots, trainers
 from upm_cli.store.session import Store
 from upm_cli.testing import prove
 from upm_cli.tui.app import Dashboard
-from upm_cli.tui.board import Board, BoardReader, Part
+from upm_cli.tui.board import Board, Part
 from upm_cli.tui.project import Project
 from upm_cli.workers import context, drift_monitor, ingest, lifeline, trainer
 
@@ -90,7 +90,7 @@ class Hand:
             await self.pilot.pause(0.005)
             await self.app.workers.wait_for_complete()
             await self.pilot.pause(0.005)
-            if not self.app._is_acting and not self.app._is_reading and not len(self.app.workers):
+            if not self.app._is_acting and self.app.is_at_rest:
                 return
         raise AssertionError("the dashboard does not come to rest")
 
@@ -109,6 +109,11 @@ class Hand:
             await self.pilot.pause(0.02)
         missing = [text for text in texts if text not in source()]
         raise AssertionError(f"{missing} not in:\n{source()}")
+
+    async def type(self, text: str) -> None:
+        """Type `text`, one key for each character."""
+        await self.pilot.press(*("space" if each == " " else each for each in text))
+        await self.settle()
 
     async def press(self, *keys: str) -> None:
         """Press each key, and wait for what comes of it."""
@@ -158,13 +163,14 @@ class Bench:
     clock: StoppedClock
     store: Store
 
-    def project(self) -> Project:
+    def project(self, **more: Any) -> Project:
         settings = load(self.folder / "upm.yaml", overrides=(), environ={}).settings
-        return Project(store=self.store, clock=self.clock, settings=settings, actor="ada", folder=self.folder)
+        return Project(store=self.store, clock=self.clock, settings=settings, actor="ada", folder=self.folder, **more)
 
     def drive(self, steps: Steps, size: tuple[int, int] = (80, 24), **more: Any) -> None:
         """Run the dashboard of this project, and `steps` with a hand on it."""
-        drive(Dashboard(self.project(), **more), steps, size)
+        about = {key: more.pop(key) for key in ("commands", "moment") if key in more}
+        drive(Dashboard(self.project(**about), **more), steps, size)
 
     def live(self) -> dict[str, int]:
         """Return the version that each ring serves."""
@@ -231,7 +237,7 @@ def empty(tmp_path: Path) -> Iterator[Bench]:
     store.close()
 
 
-class _Fixed(BoardReader):
+class _Fixed:
     """Reads nothing: answers with the board it was given."""
 
     def __init__(self, board: Board) -> None:
@@ -245,8 +251,11 @@ class _Fixed(BoardReader):
 def show(empty: Bench) -> Callable[..., None]:
     """Run the dashboard on a board instead of a state: show(board, steps, size)."""
 
-    def run(board: Board, steps: Steps, size: tuple[int, int] = (80, 24), **more: Any) -> None:
-        project = replace(empty.project(), folder=Path("/srv/shop"))
+    def run(
+        board: Board, steps: Steps, size: tuple[int, int] = (80, 24), *, is_ascii: bool = False, **more: Any
+    ) -> None:
+        empty.clock.ms = 1_767_225_600_000
+        project = replace(empty.project(), folder=Path("/srv/shop"), is_ascii=is_ascii)
         drive(Dashboard(project, reader=_Fixed(board), **more), steps, size)
 
     return run

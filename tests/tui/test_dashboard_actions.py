@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
+from upm_cli.ops import fleet, rollout
 from upm_cli.store.session import Store
+from upm_cli.testing import prove
 from upm_cli.tui.screens.confirm import Confirm
+from upm_cli.tui.screens.refused import Refused
 
 VOLATILE = {"decision_id", "incident_id"}
 
@@ -57,7 +60,7 @@ def test_a_on_the_overview_activates_the_newest(bench: Any) -> None:
         assert bench.live() == {}
         await hand.press("y")
         await hand.look()
-        await hand.sees("v0004 global")
+        await hand.sees("v0004")
 
     bench.drive(steps)
     assert bench.live() == {"global": 4}
@@ -80,9 +83,12 @@ def test_a_refusal_names_the_gate_and_changes_nothing(bench: Any) -> None:
 
     async def steps(hand: Any) -> None:
         await hand.press("2", "a")
-        await hand.hears("gate quarantine")
-        await hand.hears("upm snapshot release main 4")
-        assert not isinstance(hand.app.screen, Confirm)
+        await hand.sees("Refused: activate v4 of main", "✗ quarantine", "→ activate another version")
+        await hand.sees("The same as: upm activate main 4")
+        assert isinstance(hand.app.screen, Refused)
+        await hand.press("e")
+        assert isinstance(hand.app.screen, Refused)  # what was found to be bad is never excepted
+        await hand.press("enter")
 
     bench.drive(steps)
     assert bench.store.token() == before
@@ -229,11 +235,12 @@ def test_read_only_keys_change_nothing_and_ask_nothing(bench: Any, screen: str) 
 
     async def steps(hand: Any) -> None:
         await hand.sees("READ-ONLY")
-        for key in "sabpi":
+        for key in "sabpiPhxnu":
             await hand.press(key)
-            assert not isinstance(hand.app.screen, Confirm)
+            assert not isinstance(hand.app.screen, Confirm | Refused)
+        await hand.hears("READ-ONLY: the keys that change something do nothing")
         await hand.press("?")
-        await hand.sees("these keys do nothing")
+        await hand.sees("do nothing")
 
     bench.drive(steps, read_only=True, screen=screen)
     assert bench.store.token() == before
@@ -253,3 +260,128 @@ def test_an_action_while_the_state_is_locked_names_the_holder(bench: Any) -> Non
     bench.drive(steps)
     other.close()
     assert bench.trainer().desired == "run"
+
+
+def test_a_refusal_that_can_be_excepted_asks_for_the_name_and_a_reason(bench: Any) -> None:
+    settings = bench.folder / "upm.yaml"
+    settings.write_text(settings.read_text().replace("min_shadow_hours: 0", "min_shadow_hours: 336"))
+
+    async def steps(hand: Any) -> None:
+        await hand.press("a")
+        await hand.sees("Refused: activate latest of main", "✗ policy", "of 336 h", "e excepts them")
+        await hand.press("e")
+        await hand.sees("Activate v4 of main past its gates", "excepted", "policy", "--override")
+        before = bench.store.token()
+        await hand.type("labels fixed")
+        await hand.press("enter", "enter", "y")  # to the name, to Cancel; y without the name
+        await hand.sees("Type main first")
+        assert bench.store.token() == before
+        hand.app.screen.query_one("#name", Input).focus()
+        await hand.type("main")
+        await hand.press("enter", "y")
+        await hand.hears("v4 of main is live in global")
+
+    bench.drive(steps)
+    assert bench.live() == {"global": 4}
+    granted = [entry for entry in bench.record() if entry[0] == "override.grant"]
+    assert [entry[3]["gate"] for entry in granted] == ["policy"]
+    assert granted[0][3]["reason"] == "labels fixed"
+
+
+def test_u_releases_from_quarantine_only_with_a_reason_and_the_name(bench: Any) -> None:
+    for version in ("2", "4"):
+        bench.cli("activate", "main", version)
+    bench.cli("rollback", "main", "--yes")
+
+    async def steps(hand: Any) -> None:
+        await hand.press("u")
+        await hand.hears("put the cursor on a snapshot first")
+        await hand.press("2", "u")
+        await hand.sees("Release v4 of main from quarantine", "type main to go past the gate")
+        await hand.press("enter", "enter", "y")
+        await hand.sees("Give a reason first")
+        assert bench.rows()[4].quarantined
+        hand.app.screen.query_one("#reason", Input).value = "the labels were wrong"
+        hand.app.screen.query_one("#name", Input).value = "main"
+        hand.app.screen.query_one("#cancel").focus()
+        await hand.press("y")
+        await hand.hears("v4 of main is not quarantined any more")
+        await hand.press("2", "u")
+        await hand.hears("v4 of main is not quarantined")
+
+    bench.drive(steps)
+    assert not bench.rows()[4].quarantined
+    assert bench.record()[-1][0] == "snapshot.release"
+    assert bench.record()[-1][3]["reason"] == "the labels were wrong"
+
+
+def test_a_rollout_is_begun_held_let_go_on_promoted_and_aborted_with_keys(bench: Any) -> None:
+    bench.cli("activate", "main", "2")
+
+    async def steps(hand: Any) -> None:
+        await hand.press("4")
+        await hand.sees("main has no rollout", "upm rollout start main", "the way would be", "○ 100%")
+        await hand.press("n")
+        await hand.sees("Begin a rollout of main", "shadow, where nobody sees it", "upm rollout start main --yes")
+        await hand.press("y")
+        await hand.hears("a rollout of main has begun in shadow")
+        await hand.look()
+        await hand.sees("▶ progressing", "▶ shadow")
+        await hand.press("h")
+        await hand.sees("Hold the rollout of main", "0 % → 0 %", "upm rollout pause main")
+        await hand.press("y")
+        await hand.look()
+        await hand.sees("‖ paused", "h lets it go on")
+        await hand.press("h")
+        await hand.sees("Go on with the rollout of main", "upm rollout resume main")
+        await hand.press("y")
+        await hand.press("P")
+        await hand.sees("Refused: promote the rollout of main", "✗ evidence")
+        await hand.press("escape", "x")
+        await hand.sees("Abort the rollout of main", "v2 for everybody", "upm rollout abort main --yes")
+        await hand.press("y")
+        await hand.look()
+        await hand.sees("✗ aborted", "n begins anew")
+        await hand.press("n")
+        await hand.sees("upm rollout retry main --yes")
+        await hand.press("escape")
+
+    bench.drive(steps)
+    verbs = [entry[0] for entry in bench.record() if entry[0].startswith("rollout.")]
+    assert verbs == ["rollout.start", "rollout.pause", "rollout.resume", "rollout.abort"]
+
+
+def test_p_promotes_a_step_that_the_gates_allow_and_records_what_the_command_does(bench: Any) -> None:
+    bench.cli("activate", "main", "2")
+    settings = bench.project().settings
+    rollout.start(bench.store, bench.clock, settings, "main", actor="ada")
+    prove(bench.store, bench.clock, "main", tenants=("acme", "globex"))
+
+    async def steps(hand: Any) -> None:
+        await hand.press("4", "P")
+        await hand.sees("Promote the rollout of main", "0 % → 1 %", "v4 for 1 % of tenants, v2 for the rest")
+        await hand.press("y")
+        await hand.hears("rollout of main promoted: v4 in canary at 1 %")
+        await hand.look()
+        await hand.sees("▶ 1%", "canary 1 %", "candidate  v0004")
+        await hand.press("tab")
+        await hand.sees("Tenants 2")
+        await hand.press("enter")
+        await hand.sees("Tenant acme", "upm tenant route acme main")
+
+    bench.drive(steps)
+    assert bench.live() == {"global": 2, "canary": 4}
+    assert [entry[:3] for entry in bench.record() if entry[0] == "rollout.promote"] == [
+        ("rollout.promote", "main", "ada")
+    ]
+
+
+def test_agents_that_would_get_it_are_told_where_they_are_known(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {**fleet.NOTHING, "adapters": [{"trainer": "main"}] * 17}
+    monkeypatch.setattr(fleet, "overview", lambda *given: known)
+
+    async def steps(hand: Any) -> None:
+        await hand.press("a")
+        await hand.sees("17 agents get it next")
+
+    bench.drive(steps)

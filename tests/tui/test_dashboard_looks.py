@@ -3,156 +3,74 @@
 After a wanted change: UPM_UPDATE_CAPTURES=1 python -m pytest tests/tui/test_dashboard_looks.py, then read the diff.
 """
 
-import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from boards import STAGES, WAVE, board, past, trainer
 from textual.widgets import Input
 
-from upm_cli.core.records import Mode, Snapshot, SnapshotStatus
-from upm_cli.ids import iso
-from upm_cli.ops.report_chart import Bar
-from upm_cli.tui.board import Board, Drift
-from upm_cli.tui.plans import Plan
+from upm_cli.errors import RefusedError
+from upm_cli.tui.plan import Plan, refusal
 from upm_cli.tui.screens.confirm import Confirm
-from upm_cli.tui.told import Told
+from upm_cli.tui.screens.refused import Refused
 
 CAPTURES = Path(__file__).parent / "captures"
 SIZES = [(80, 24), (120, 36), (200, 50)]
-NOW_MS = 1_767_225_600_000
-HOUR_MS = 3_600_000
-WAVE = [0.08, 0.09, 0.12, 0.11, 0.13, 0.1, 0.09, 0.08, None, 0.12, 0.17, 0.19, 0.24, 0.31, 0.28]
+SCREENS = ("overview", "snapshots", "drift", "rollout", "agents", "events", "workers")
+DRAWN = "─│╭╮╰╯┤├└▁▂▃▄▅▆▇█●○◆◐‖✓✗▶▼◀→←·…≥≤↻›┊╌━▎▌"
 
 
-def trainer(name: str, state: str, recent: list[float | None], **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a trainer as the overview and as its details have it; what no screen shows is left out."""
-    row = {
-        "name": name,
-        "state": state,
-        "mode": more.get("mode", "canary"),
-        "active": more.get("active", 130),
-        "last_version": more.get("last_version", 131),
-        "stage": more.get("stage", {"kind": "global", "percent": 100}),
-        "drift": {"p95": recent[-1] if recent else None, "limit": 0.2, "recent": recent[-12:]},
-        "windows": {"trained": more.get("trained", 1_234_567), "dead_letter": 0},
-        "windows_per_s": more.get("rate", 655.2),
-        "lag": more.get("lag", 12),
-    }
-    details = {"active": {"global": 130}, "windows": row["windows"]}
-    return row, details
+def of(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
-def board() -> Board:
-    search = trainer("search", "quarantined", WAVE)
-    main = trainer("main", "training", [0.1, 0.12], active=42, stage={"kind": "canary", "percent": 10}, rate=81_234)
-    fraud = trainer("fraud-detection-europe", "paused", [0.05], mode="shadow", active=7, stage={"kind": "shadow"})
-    fraud[0]["stage"] = {"kind": "shadow", "percent": 0}
-    fresh = trainer("fresh", "idle", [], active=None, stage={"kind": None, "percent": 0}, trained=0, last_version=0)
-    shown = (search, main, fraud, fresh)
-    problems = [
-        {"trainer": "search", "problem": "drift P95 0.280 at limit 0.2", "next": "upm drift-report search"},
-        {"trainer": "fraud-detection-europe", "problem": "paused: asked", "next": "upm resume fraud-detection-europe"},
-    ]
-    bars = tuple(
-        Bar(NOW_MS + (n - len(WAVE)) * HOUR_MS, NOW_MS + (n - len(WAVE) + 1) * HOUR_MS, value)
-        for n, value in enumerate(WAVE)
-    )
-    said = "3 windows fail, the newest with P95 0.280 ≥ 0.2 at 2025-12-31 23:00Z; recommended: rollback"
-    return Board(
-        overview={
-            "trainers": [row for row, _ in shown],
-            "workers": [{"alive": True}, {"alive": True}, {"alive": False}],
-            "problems": problems,
-        },
-        details={row["name"]: details for row, details in shown},
-        trainer="search",
-        drift=Drift(bars=bars, limit=0.2, headline=said, failing=True),
-        events=tuple(
-            Told(at=iso(NOW_MS - at * 60_000), kind=kind, subject=subject, text=text, is_grave="back" in text)
-            for at, kind, subject, text in (
-                (900, "trainer.add", "search", "ada"),
-                (700, "snapshot.created", "search@130", "1,100,000 windows · loss 0.290"),
-                (640, "snapshot.activate", "search@130", "live in global 100 % · ada · “a week of canary”"),
-                (90, "snapshot.created", "search@131", "1,200,000 windows · loss 0.284"),
-                (60, "snapshot.activate", "search@131", "live in global 100 %, before: v130 · cron"),
-                (10, "drift.quarantine", "search", "P95 0.310 ≥ 0.2; bars v131; recommends rollback · drift-monitor"),
-                (
-                    2,
-                    "snapshot.rollback",
-                    "search@131",
-                    "back to v130 in global · ada · “users report wrong priorities”",
-                ),
-            )
-        ),
-        snapshots=tuple(snapshots()),
-        at_ms=NOW_MS,
-    )
-
-
-def digest(version: int) -> str:
-    return hashlib.sha256(str(version).encode()).hexdigest()
-
-
-def snapshots() -> list[Snapshot]:
-    def snapshot(version: int, **more: Any) -> Snapshot:
-        return Snapshot(
-            trainer="search",
-            version=version,
-            mode=Mode.ACTIVE,
-            digest=digest(version),
-            file_digest="",
-            codec="zstd",
-            path=f"blobs/sha256/{digest(version)[:2]}/{digest(version)}.zst",
-            size_bytes=1_630_000,
-            raw_bytes=4_200_000,
-            parent=version - 1,
-            first_seq=(version - 1) * 9_000,
-            last_seq=version * 9_000 - 1,
-            windows=version * 9_000,
-            created_at_ms=NOW_MS + (version - 132) * HOUR_MS,
-            metrics={"loss": {"progressive": 0.284}},
-            **more,
-        )
-
-    return [
-        snapshot(131, quarantined=True, quarantine_reason="rolled back: users report wrong priorities"),
-        snapshot(130, status=SnapshotStatus.ACTIVATED, activated_at_ms=NOW_MS, note="a week of canary"),
-        snapshot(129, status=SnapshotStatus.ARCHIVED, pinned=True, note="the one in the paper"),
-        snapshot(128, status=SnapshotStatus.ROLLED_BACK),
-        *(snapshot(version) for version in range(127, 90, -1)),
-    ]
-
-
-def compare(name: str, text: str) -> None:
+def differs(name: str, text: str) -> bool:
+    """Say whether `text` is not what the file `name` has; with UPM_UPDATE_CAPTURES it is from now on."""
     path = CAPTURES / f"{name}.txt"
     if os.environ.get("UPM_UPDATE_CAPTURES"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    assert text == path.read_text(), f"{name} looks different; is that wanted? See the docstring of this module"
+    return not path.exists() or text != path.read_text()
+
+
+def compare(name: str, text: str) -> None:
+    if differs(name, text):
+        raise AssertionError(f"{name} looks different; is that wanted? See the docstring of this module\n{text}")
 
 
 def no_sideways_scrolling(hand: Any) -> bool:
     return not any(widget.show_horizontal_scrollbar for widget in hand.app.screen.walk_children())
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("screen", ["overview", "snapshots"])
-def test_screens_look_as_they_should(show: Any, screen: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", SIZES, ids=of)
+def test_screens_look_as_they_should(show: Any, size: tuple[int, int]) -> None:
     async def steps(hand: Any) -> None:
-        await hand.sees("2 workers", "v0130")
-        await hand.settle()
-        compare(f"{screen}-{size[0]}x{size[1]}", hand.text)
-        assert no_sideways_scrolling(hand)
+        different = []
+        for n, screen in enumerate(SCREENS, 1):
+            await hand.press(str(n))
+            assert no_sideways_scrolling(hand)
+            if differs(f"{screen}-{of(size)}", hand.text):
+                different.append(f"{screen}\n{hand.text}")
+        assert not different, f"these look different; is that wanted? {''.join(different)}"
 
-    show(board(), steps, size, screen=screen)
+    show(board(), steps, size)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_past_looks_like_the_past(show: Any) -> None:
+    async def steps(hand: Any) -> None:
+        await hand.sees("AS OF 12-31 22:00:00Z · 2h00m ago")
+        compare("past-80x24", hand.text)
+
+    show(past(), steps)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=of)
 def test_no_column_is_cut_however_long_the_values_are(show: Any, size: tuple[int, int]) -> None:
-    longest = {"mode": "shadow", "active": 9_999, "stage": {"kind": "canary", "percent": 99}, "rate": 99_999}
+    stage = {"kind": "canary", "percent": 99, "rollout": None}
+    longest = {"mode": "shadow", "active": 9_999, "stage": stage, "rate": 99_999}
     rows = [trainer(f"{'x' * 60}-{n}", "quarantined", WAVE, lag=12_345_678, **longest) for n in range(60)]
     full = replace(
         board(),
@@ -162,65 +80,182 @@ def test_no_column_is_cut_however_long_the_values_are(show: Any, size: tuple[int
     )
 
     async def steps(hand: Any) -> None:
-        await hand.sees("Win/s", "Lag", "99,999", "12.3M")
+        await hand.sees("State", "Drift P95", "◆ quarantined", "0.280")
         assert no_sideways_scrolling(hand)
+        await hand.press("w")
+        await hand.sees("State", "Trainer")
 
     show(full, steps, size)
 
 
 def test_a_resized_screen_looks_as_one_that_was_so_from_the_start(show: Any) -> None:
     async def steps(hand: Any) -> None:
-        for width, height in (*SIZES, *reversed(SIZES)):
-            await hand.pilot.resize_terminal(width, height)
-            await hand.sees((CAPTURES / f"overview-{width}x{height}.txt").read_text())
+        for screen in ("1", "3", "4"):
+            await hand.press(screen)
+            name = SCREENS[int(screen) - 1]
+            for width, height in (*SIZES, *reversed(SIZES)):
+                await hand.pilot.resize_terminal(width, height)
+                await hand.settle()
+                await hand.sees((CAPTURES / f"{name}-{width}x{height}.txt").read_text())
 
     show(board(), steps, (100, 30))
 
 
-def test_the_longest_question_fits_the_smallest_screen(show: Any) -> None:
-    words = "every word of a long reason for a quarantine that somebody gave " * 4
-    plan = Plan(
-        title="Roll back search",
-        verb="Roll back",
-        facts=(
-            ("from", "v131 · 1,179,000 windows · loss 0.284 · 1.6 MiB"),
-            ("drift", "P95 0.280, limit 0.2, 1,200 samples"),
-            ("to", "v130 · 1,170,000 windows · loss 0.284 · proven ✓"),
-            ("because", "it was live in global (epoch 3)"),
-            ("where", "global, which is pinned then"),
-            ("after", "v131 is quarantined; learns on from v130"),
-            ("skips", words),
-        ),
-        words=("rollback", "search", "--to", "130", "--ring", "global"),
-        act=lambda reason: reason,
+@pytest.mark.parametrize("size", SIZES, ids=of)
+def test_ascii_mode_draws_with_ascii_only(show: Any, size: tuple[int, int]) -> None:
+    async def steps(hand: Any) -> None:
+        for key in ("1", "2", "3", "4", "5", "6", "7"):
+            await hand.press(key)
+            assert not set(DRAWN) & set(hand.text)
+            assert not any(0x2500 <= ord(c) <= 0x28FF for c in hand.text)
+        await hand.press("1", "?")
+        assert not any(0x2500 <= ord(c) <= 0x28FF for c in hand.text)
+        await hand.press("escape", "ctrl+p")
+        assert not any(0x2500 <= ord(c) <= 0x28FF for c in hand.text)
+        await hand.press("escape")
+        if size == SIZES[0]:
+            compare("overview-ascii-80x24", hand.text)
+
+    show(board(), steps, size, is_ascii=True)
+
+
+def is_whole(text: str, title: str) -> bool:
+    """Say whether a box with this title has all its corners on the screen."""
+    lines = text.splitlines()
+    top = next(n for n, line in enumerate(lines) if title in line and "╭" in line)
+    left, right = lines[top].index("╭", max(0, lines[top].index(title) - 4)), lines[top].rindex("╮")
+    return (
+        any(len(line) > left and line[left] == "╰" and "╯" in line[left:] for line in lines[top + 1 :]) and right <= 79
     )
 
+
+PLAN = Plan(
+    title="Roll back search",
+    verb="Roll back",
+    facts=(
+        ("from", "v131 · 1,179,000 windows · loss 0.284 · 1.6 MiB"),
+        ("drift", "P95 0.280, limit 0.2, 1,200 samples"),
+        ("to", "v130 · 1,170,000 windows · loss 0.284 · proven ✓"),
+        ("because", "it was live in global (epoch 3)"),
+        ("where", "global, which is pinned then"),
+        ("agents", "17 agents get it next"),
+        ("after", "v131 is quarantined; learns on from v130"),
+        ("skips", "every word of a long reason for a quarantine that somebody gave " * 4),
+    ),
+    words=("rollback", "search", "--to", "130", "--ring", "global"),
+    act=lambda reason: reason,
+)
+
+
+def test_the_longest_question_fits_the_smallest_screen(show: Any) -> None:
     async def steps(hand: Any) -> None:
-        hand.app.push_screen(Confirm(plan, hand.app._project))
+        hand.app.push_screen(Confirm(PLAN, hand.app.project))
         await hand.sees("Cancel", "y  Roll back", "The same as: upm rollback search --to 130")
         compare("question-80x24", hand.text)
-        await hand.press("tab", "x")
+        assert is_whole(hand.text, "Roll back search")
         hand.app.screen.query_one(Input).value = "x" * 120
         await hand.sees("Cancel", "y  Roll back", "--yes")
+        await hand.press("escape")
+        past_a_gate = replace(PLAN, title="Activate v131", type_name="search", needs_reason=True)
+        hand.app.push_screen(Confirm(past_a_gate, hand.app.project))
+        await hand.sees("type search to go past the gate", "needed")
+        await hand.press("enter", "enter", "y")
+        await hand.sees("Give a reason first")
+        compare("question-past-a-gate-80x24", hand.text)
+        assert is_whole(hand.text, "Activate v131")
 
     show(board(), steps)
 
 
-@pytest.mark.parametrize("screen", ["overview", "snapshots"])
-def test_help_fits_the_smallest_screen(show: Any, screen: str) -> None:
-    async def steps(hand: Any) -> None:
-        await hand.press("?")
-        await hand.sees("Esc closes", "upm rollback search")
-        compare(f"help-{screen}-80x24", hand.text)
-        await hand.press("escape")
-        await hand.sees("search")
+def test_the_longest_refusal_fits_the_smallest_screen(show: Any) -> None:
+    gates = [
+        {
+            "gate": name,
+            "allowed": False,
+            "detail": f"what {name} says " * 6,
+            "satisfy": f"what opens {name} " * 4,
+            "n": 7,
+        }
+        for name in ("evidence", "policy", "readiness", "freeze")
+    ]
+    error = RefusedError("no", context={"gates": [*gates, {"gate": "bytes", "allowed": True, "detail": "fine"}]})
+    found = refusal(error, "activate v131 of search", ("activate", "search", "131"), lambda project, name: PLAN)
 
-    show(board(), steps, screen=screen)
+    async def steps(hand: Any) -> None:
+        hand.app.push_screen(Refused(found, hand.app.project))
+        await hand.sees("Refused: activate v131 of search", "✗ evidence", "→ what opens", "e excepts them")
+        assert is_whole(hand.text, "Refused")
+        await hand.press(*"jjjjjjjjjjjj")
+        await hand.sees("✓ bytes")
+
+    show(board(), steps)
+
+
+def test_help_of_every_screen_fits_the_smallest_screen(show: Any) -> None:
+    async def steps(hand: Any) -> None:
+        for n, screen in enumerate(SCREENS, 1):
+            await hand.press(str(n), "?")
+            await hand.sees("Esc closes", "upm rollback search", "upm snapshot release", "Here")
+            compare(f"help-{screen}-80x24", hand.text)
+            assert is_whole(hand.text, "Help")
+            await hand.press("escape")
+
+    show(board(), steps)
+
+
+def test_details_and_the_palette_fit_the_smallest_screen(show: Any) -> None:
+    async def steps(hand: Any) -> None:
+        for screen, title, text in (
+            ("3", "Window 2025-12-31", "upm quarantine show search/"),
+            ("4", "Gate quarantine", "upm gate check search"),
+            ("5", "Agent edge-3", "connection refused"),
+            ("6", "snapshot.rollback search@131", "upm explain 7"),
+            ("7", "Worker drift-main", "UPM-E091"),
+        ):
+            await hand.press(screen, "enter")
+            await hand.sees(title, text, "Esc closes")
+            assert is_whole(hand.text, title)
+            await hand.press("escape")
+        await hand.press("ctrl+p")
+        await hand.sees("Search for commands", "Overview: every trainer")
+
+    show(board(), steps)
 
 
 def test_colour_is_never_needed_to_tell_states_apart(show: Any) -> None:
     async def steps(hand: Any) -> None:
         await hand.sees("◆ quarantined", "● training", "‖ paused", "○ idle")
+        await hand.press("5")
+        await hand.sees("✗ errored", "○ pending", "◐ syncing", "● synced", "✗ broken")
+        await hand.press("7")
+        await hand.sees("✗ failed", "✗ died", "! silent", "● training", "○ stopped")
+        await hand.press("4")
+        await hand.sees("✗ no", "? unknown", "… wait", "✓ yes", "✓ shadow", "▶ 10%", "○ 100%")
+
+    show(board(), steps, (120, 36))
+
+
+def test_the_worst_comes_first_everywhere(show: Any) -> None:
+    firsts = {"1": "quarantined", "3": "fail", "4": "no", "5": "errored", "7": "failed"}
+
+    async def steps(hand: Any) -> None:
+        for key, word in firsts.items():
+            await hand.press(key)
+            rows = hand.app.base.listing.rows
+            assert word in " ".join(cell.plain for cell in rows._rows[rows._names[0]].values()), key
+
+    show(board(), steps, (120, 36))
+
+
+def test_every_theme_draws_every_screen(show: Any) -> None:
+    async def steps(hand: Any) -> None:
+        for theme in ("textual-light", "ansi-dark", "nord", "upm"):
+            hand.app.theme = theme
+            await hand.settle()
+            for key in "137":
+                await hand.press(key)
+                assert hand.text.count("╭") >= 1
+        compare("workers-80x24", hand.text)
 
     show(board(), steps)
 
@@ -232,7 +267,17 @@ def test_the_cursor_chooses_whose_drift_is_shown(show: Any) -> None:
         read = hand.app._reader.read
         hand.app._reader.read = lambda wanted, parts: asked.append(wanted) or read(wanted, parts)
         await hand.press("j", "j", "k")
-        await hand.settle()
+        assert asked[-1] == "fraud-detection-europe"
+        await hand.press(">")
         assert asked[-1] == "main"
+        await hand.press("3", "<", "<")
+        assert asked[-1] == "search"
 
     show(board(), steps)
+
+
+def test_stages_of_the_board_are_those_of_the_settings() -> None:
+    from upm_cli.config.schema import Settings
+    from upm_cli.ops.rollout_policy import policy_of
+
+    assert tuple(stage.name for stage in policy_of(Settings()).stages) == STAGES

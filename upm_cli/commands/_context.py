@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from upm_cli import actors
 from upm_cli.clock import Clock
@@ -110,6 +110,7 @@ class Context:
     say: Diagnostics
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     command: str = "upm"  # the command line, for whoever waits for a lock we hold
+    root: Any = None  # the command `upm` with every other in it, for what lists them
 
     @cached_property
     def project(self) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from upm_cli.commands._text import visible
+from upm_cli.ops.entry_lines import gate_line, gates_of, is_gate, pairs
 
 _WIDTH = 110
 
@@ -50,13 +51,15 @@ def show_text(entry: Mapping[str, Any]) -> str:
     lines = opening(entry)
     gates = gates_of(details)
     known = (*RECORD, "gates", "saga") if gates else RECORD
-    lines += _pairs({key: value for key, value in details.items() if key not in known})
+    lines += map(visible, pairs({key: value for key, value in details.items() if key not in known}))
     if gates and "saga" in details:
         lines.append(
             f"  {'steps':<22} " + ", ".join(f"{'✓' if s['done'] else '✗'} {s['step']}" for s in details["saga"])
         )
-    lines += map(_gate, gates)
-    lines += _pairs({key: value for key, value in (details.get("numbers") or {}).items() if not _is_gate(value)})
+    lines += (visible(gate_line(gate)) for gate in gates)
+    lines += map(
+        visible, pairs({key: value for key, value in (details.get("numbers") or {}).items() if not is_gate(value)})
+    )
     if "inputs" in details:
         size = len(json.dumps(details["inputs"]))
         lines.append(f"inputs  {size:,} characters, sha256 {details['inputs_digest']}   (--json prints them)")
@@ -71,10 +74,10 @@ def explain_text(entry: Mapping[str, Any], status: str, differences: Sequence[st
     lines = opening(entry)
     gates = gates_of(details)
     if gates:
-        lines += ["", *(_gate(gate) for gate in gates)]
-    numbers = {key: value for key, value in (details.get("numbers") or {}).items() if not _is_gate(value)}
+        lines += ["", *(visible(gate_line(gate)) for gate in gates)]
+    numbers = {key: value for key, value in (details.get("numbers") or {}).items() if not is_gate(value)}
     if numbers:
-        lines += ["", *_pairs(numbers)]
+        lines += ["", *map(visible, pairs(numbers))]
     if "inputs" in details:
         lines += ["", f"config  {_config(details)}"]
     lines += ["", *_verdict(status, differences)]
@@ -94,43 +97,3 @@ def _verdict(status: str, differences: Sequence[str]) -> Iterator[str]:
     else:
         yield "recomputed from the recorded inputs: NOT the same outcome"
         yield from (visible(f"  {line}") for line in differences)
-
-
-def gates_of(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what each gate said in a decision; they are among its numbers."""
-    return [number for number in (details.get("numbers") or {}).values() if _is_gate(number)]
-
-
-def _is_gate(number: Any) -> bool:
-    return isinstance(number, Mapping) and "gate" in number and "allowed" in number
-
-
-def _gate(gate: Mapping[str, Any]) -> str:
-    mark = "✓" if gate["allowed"] else "✗"
-    numbers = {key: value for key, value in gate.items() if key not in _GATE}
-    told = ", ".join(f"{key} {_value(value)}" for key, value in numbers.items() if value is not None)
-    text = "   ".join(filter(None, (str(gate.get("detail", "")), told and f"({told})")))
-    return visible(f"  {mark} {gate['gate']:<12} {text}".rstrip())
-
-
-_GATE = ("gate", "allowed", "detail", "satisfy")
-
-
-def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield one line for each value, those of nested mappings under dotted names."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _pairs(value, f"{prefix}{key}.")
-        elif value not in (None, "", [], {}):
-            yield visible(f"  {prefix + key:<22} {_value(value)}")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        shown = ", ".join(_value(each) for each in value[:12])
-        return shown + (f" … ({len(value)})" if len(value) > 12 else "")
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else str(value)

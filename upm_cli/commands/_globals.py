@@ -138,6 +138,7 @@ def _wrap(function: Command, *, changes: bool = False, root: bool = False) -> Co
             return None  # the callback of a group: its subcommand runs next and sees the merged options
         changing_options = Change(**{parameter.name: given.pop(parameter.name) for parameter in change})
         with frame.open(frame.globals, changing_options) as context:
+            context.root = typer_context.find_root().command
             return function(context, **given)
 
     frame_parameter = inspect.Parameter("typer_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)

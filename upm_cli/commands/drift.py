@@ -263,7 +263,7 @@ def _tenant_table() -> Table:
 
 
 def _badge(level: str) -> str:
-    from upm_cli.ops.report_text import LEVELS
+    from upm_cli.ops.report_words import LEVELS
 
     return " ".join(LEVELS[level])
 

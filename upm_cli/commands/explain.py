@@ -68,12 +68,13 @@ def explain(
 def _decision(ctx: Context, word: str) -> int:
     from upm_cli.commands import _entries
     from upm_cli.ops import audit
+    from upm_cli.ops.entry_lines import gates_of
 
     entry = audit.find(ctx.store, word)
     again = audit.again(entry)
     payload = {
         **_entries.describe(entry),
-        "gates": _entries.gates_of(entry["details"]),
+        "gates": gates_of(entry["details"]),
         "recomputed": again.status,
         "differences": list(again.differences),
     }

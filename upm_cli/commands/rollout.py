@@ -111,9 +111,10 @@ def plan(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm rollout plan main
     """
-    from upm_cli.commands._rollout_tree import duration, local, step
+    from upm_cli.commands._rollout_tree import local, step
     from upm_cli.errors import NotFoundError
     from upm_cli.ops import rollout_status as ops
+    from upm_cli.ops.rollout_words import duration
 
     name = ctx.trainer_name(trainer)
     try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upm_cli.commands import _snapshot_diff
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("create")(create)
     group.command("list")(list_)
     group.command("show")(show)
+    group.command("diff")(_snapshot_diff.diff)
     group.command("verify")(verify)
     group.command("sign")(sign)
     group.command("pin")(pin)

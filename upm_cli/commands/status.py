@@ -66,7 +66,7 @@ _KEYS = (
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     from upm_cli.ops.report_chart import sparkline
-    from upm_cli.ops.status import SYMBOLS
+    from upm_cli.ops.states import SYMBOLS
 
     active = f"v{row['active']:04d}" if row["active"] is not None else "—"
     p95, line = row["drift"]["p95"], sparkline(row["drift"]["recent"], row["drift"]["limit"])

@@ -2,20 +2,26 @@
 
 import os
 import sys
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
+from upm_cli.commands._times import moment_ms
 from upm_cli.errors import NotFoundError, UsageError
 from upm_cli.nearest import choices
 
-SCREENS = ("overview", "snapshots")
+if TYPE_CHECKING:
+    from upm_cli.tui.project import CliCommand
+
+SCREENS = ("overview", "snapshots", "drift", "rollout", "agents", "events", "workers")
 
 
 def register(app: typer.Typer) -> None:
     app.command("tui")(tui)
+    app.command("top")(tui)
 
 
 @command
@@ -23,17 +29,26 @@ def tui(
     ctx: Context,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look, but change nothing.")] = False,
     screen: Annotated[
-        str, typer.Option("--screen", metavar="NAME", help=f"Where to begin: {' or '.join(SCREENS)}.")
+        str, typer.Option("--screen", metavar="NAME", help=f"Where to begin: {', '.join(SCREENS)}.")
     ] = SCREENS[0],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Begin at a time that is over: 2h (ago), yesterday 14:00, ISO 8601."),
+    ] = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII only [ui.ascii].")] = False,
 ) -> int:
-    """Watch every trainer live; snapshot, activate, roll back and pause with one key and a yes.
+    """Watch every trainer live, and act with one key and a yes. `upm top` is the same.
 
-    ? tells the keys. For a program, or without a terminal: upm status --json.
+    Seven screens: trainers, snapshots, drift, rollout, agents, events, workers. ? tells the keys, ctrl+p has every
+    command, [ and ] go through what was recorded. For a program, or without a terminal: upm status --json.
 
     Example: upm tui --read-only
+
+    Example: upm top --screen drift --at 2h
     """
     if screen not in SCREENS:
         raise UsageError(f"no screen {screen!r}", hint=choices(screen, SCREENS), code="UPM-E029")
+    at_ms = None if at is None else moment_ms(at, ctx.clock.now_ms(), "--at")
     _need_terminal(ctx)
     store, settings = ctx.store, ctx.settings
     store.token()  # no state: say so before the screen is taken over
@@ -50,10 +65,30 @@ def tui(
         actor=ctx.actor,
         folder=ctx.project,
         program=_program(ctx),
+        is_ascii=ascii_only or settings.ui.ascii,
+        commands=partial(_commands, ctx.root),
+        moment=partial(moment_ms, option="the time"),
     )
-    dashboard = Dashboard(project, read_only=read_only, screen=screen)
+    dashboard = Dashboard(project, read_only=read_only, screen=screen, at_ms=at_ms)
     dashboard.run()
     return dashboard.return_code or 0
+
+
+def _commands(root: Any) -> "list[CliCommand]":
+    """Return every command below `root` with its help; loads all of their modules."""
+    from upm_cli.commands._reference import walk
+    from upm_cli.tui.project import CliCommand
+
+    found = []
+    for path, each, inner in walk(root, typer.Context(root, info_name="upm")):
+        usage = " ".join(each.collect_usage_pieces(inner)).replace("[OPTIONS]", "").strip()
+        name = path.removeprefix("upm ")
+        found.append(
+            CliCommand(
+                name=name, short=each.get_short_help_str(90), usage=f"{path} {usage}".strip(), text=each.help or ""
+            )
+        )
+    return found
 
 
 def _need_terminal(ctx: Context) -> None:

@@ -442,6 +442,18 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UiSettings:
+    """How the dashboard is drawn. Says nothing about what is decided, so it is not part of the recorded digest."""
+
+    ascii: bool = setting(
+        False, "Whether `upm tui` draws with ASCII only, for serial consoles and screen readers; or --ascii."
+    )
+    theme: str = setting(
+        "upm", "Colours of `upm tui`; t in it lists them, ansi-dark and ansi-light are the terminal's."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it."""
 
@@ -460,6 +472,7 @@ class Settings:
     policy: PolicySettings = field(default_factory=PolicySettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    ui: UiSettings = field(default_factory=UiSettings)
 
     def value(self, path: str) -> Any:
         """Return the setting, section or all (empty path) at a dotted path, which must exist."""
@@ -473,8 +486,8 @@ class Settings:
         return _digest({path: self.value(path) for path, spec in SPECS.items() if spec.learning})
 
     def full_digest(self) -> str:
-        """Return the sha256 over all settings: what decisions were made under."""
-        return _digest(asdict(self))
+        """Return the sha256 over all settings but those of the screen: what decisions were made under."""
+        return _digest({name: section for name, section in asdict(self).items() if name != "ui"})
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

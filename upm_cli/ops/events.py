@@ -18,6 +18,7 @@ from upm_cli.store.unit import KEPT_EVENTS
 
 LEDGER = "ai.upm.ledger."  # before the action of a ledger entry
 _PAGE = 1000
+_REACH = 8192  # how far back `newest` looks for what was the newest at some time
 _LOOK_S = 0.2  # between two looks at whether the state is another
 
 
@@ -77,12 +78,19 @@ def follow(
         clock.sleep(_LOOK_S)
 
 
-def newest(store: Store, limit: int) -> list[dict[str, Any]]:
-    """Return the newest `limit` events and ledger entries, oldest first."""
+def newest(store: Store, limit: int, until_ms: int | None = None) -> list[dict[str, Any]]:
+    """Return the newest `limit` events and ledger entries, oldest first; with `until_ms` those up to that instant.
+
+    Events are dropped after some thousands, entries never; only the newest thousands of both are looked through.
+    """
+    reach = limit if until_ms is None else _REACH
     with store.read() as reader:
-        events = outbox.after(reader, reader.meta.outbox_position - limit, limit)
+        events = outbox.after(reader, reader.meta.outbox_position - reach, reach)
         head = reader.meta.ledger
-    entries = ledger.newest(store.home, head, limit)
+    entries = ledger.newest(store.home, head, reach)
+    if until_ms is not None:
+        events = [event for event in events if event.at_ms <= until_ms]
+        entries = [entry for entry in entries if entry["at"] <= iso(until_ms)]
     parts = [[_told(event) for event in events], [_entry(entry) for entry in entries]]
     return list(heapq.merge(*parts, key=lambda event: str(event["time"])))[-limit:]
 

@@ -146,10 +146,8 @@ def build(
     if tenants:
         first = kept[0].first_seq if kept else 0
         groups = by_tenant(comparisons.follow(store, trainer, first), policy)
-    return Report(
-        trainer=trainer,
-        policy=policy,
-        lines=tuple(Line(window=window, level=_level(window)) for window in kept),
+    return replace(
+        of_windows(trainer, policy, kept),
         tenants=groups,
         left_out=len(windows) - len(kept),
         recomputed=window_ms is not None,
@@ -163,6 +161,12 @@ def build(
         influence=NO_INFLUENCE if known is None else influence_of(known),
         anchor=anchor,
     )
+
+
+def of_windows(trainer: str, policy: DriftPolicy, windows: Sequence[DriftWindow]) -> Report:
+    """Return the report that windows, oldest first, make by themselves."""
+    lines = tuple(Line(window=window, level=_level(window)) for window in windows)
+    return Report(trainer=trainer, policy=policy, lines=lines, tenants=None, left_out=0, recomputed=False)
 
 
 def _again(trainer: str, policy: DriftPolicy, tables: Iterator[Comparisons]) -> list[DriftWindow]:

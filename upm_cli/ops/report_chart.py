@@ -19,6 +19,14 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at an instant: one sign on the axis of time."""
+
+    at_ms: int
+    sign: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Look:
     """How many dots a cell has, and the characters for what is not a curve."""
 
@@ -44,11 +52,13 @@ def chart(
     height: int = 10,
     ascii_only: bool = False,
     over: Callable[[str], str] = str,
+    marks: Sequence[Mark] = (),
 ) -> list[str]:
     """Return the chart as `height` + 2 lines of at most `width` characters.
 
-    `label` turns an instant into text for the time axis; `over` dresses the cells at or above the limit (colour).
-    Where several bars fall into one column, the worst is drawn.
+    `label` turns an instant into text for the time axis; `over` dresses the cells at or above the limit (colour), and
+    the signs of `marks` on the axis; those outside of it are left out. Where several bars fall into one column, the
+    worst is drawn; of several marks the last.
     """
     look = _ASCII if ascii_only else _BRAILLE
     known = [bar.value for bar in bars if bar.value is not None]
@@ -72,7 +82,7 @@ def chart(
         text = "".join((over if is_hot else str)("".join(cell for _, cell in run)) for is_hot, run in runs)
         lines.append(f"{_tick(row, limit_row, height, top, limit):>{margin - 1}} {look.axis}{text}")
     first, last = label(bars[0].start_ms), label(bars[-1].end_ms)
-    lines.append(" " * margin + look.corner + look.floor * columns)
+    lines.append(" " * margin + look.corner + _floor(bars, marks, columns, look, over))
     gap = columns - len(first) - len(last)
     lines.append(" " * (margin + 1) + (first + " " * gap + last if gap > 0 else last))
     return lines
@@ -109,6 +119,16 @@ def _levels(bars: Sequence[Bar], columns: int) -> list[float | None]:
             before = levels[column]
             levels[column] = value if before is None else max(before, value)
     return levels
+
+
+def _floor(bars: Sequence[Bar], marks: Sequence[Mark], columns: int, look: _Look, over: Callable[[str], str]) -> str:
+    """Return the axis of time with the marks on it."""
+    start, end = bars[0].start_ms, max(bar.end_ms for bar in bars)
+    cells = [look.floor] * columns
+    for mark in marks:
+        if start <= mark.at_ms <= end:
+            cells[min(columns - 1, (mark.at_ms - start) * columns // max(1, end - start))] = over(mark.sign)
+    return "".join(cells)
 
 
 def _cells(heights: Sequence[int | None], columns: int, height: int, look: _Look) -> list[list[int]]:

@@ -8,7 +8,8 @@ from upm_cli.core.records import Evidence
 from upm_cli.ops import report_contests, report_features, report_served
 from upm_cli.ops.report import Line, Report, headline, minute, payload, said_of_served
 from upm_cli.ops.report_svg import svg
-from upm_cli.ops.report_text import LEVELS, ends, facts, score, share
+from upm_cli.ops.report_text import ends, facts
+from upm_cli.ops.report_words import LEVELS, score, share
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1f24; --soft: #5b6472; --paper: #fff; --rule: #d9dee6; --curve: #1f5fbf;

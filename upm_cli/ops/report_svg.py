@@ -5,7 +5,8 @@ from html import escape
 
 from upm_cli.ops.report import Line, Report, minute
 from upm_cli.ops.report_chart import number, round_up
-from upm_cli.ops.report_text import badge, score
+from upm_cli.ops.report_text import badge
+from upm_cli.ops.report_words import score
 
 WIDTH, HEIGHT = 960, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 34

@@ -5,37 +5,12 @@ from collections.abc import Iterator
 from upm_cli.core.records import DriftWindow
 from upm_cli.ops import report_contests, report_features, report_served
 from upm_cli.ops.report import Line, Report, evidence, headline, minute, payload, said_of_served
-
-#: A symbol and a word for each level, so that colour is never needed.
-LEVELS = {
-    "pass": ("✓", "pass"),
-    "near": ("!", "near"),
-    "fail": ("✗", "fail"),
-    "resolved": ("○", "resolved"),
-    "unknown": ("?", "unknown"),
-}
-RULES = {
-    "seed": "|prediction − truth| of each comparison (maps: mean over shared keys; names: 0 or 1)",
-    "regret": "max(0, Brier of the model − Brier of the base rate) of each block of 20 comparisons",
-}
+from upm_cli.ops.report_words import LEVELS, RULES, score, share
 
 
 def badge(line: Line) -> str:
     """Return the level of a window as symbol and words."""
     return " ".join(LEVELS[line.level])
-
-
-def score(value: float | None) -> str:
-    """Return a score with three decimals, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def share(line_or_row: dict[str, float | None]) -> str:
-    """Return an exceed share with its interval, in percent."""
-    if line_or_row["share"] is None:
-        return "–"
-    low, high = line_or_row["low"] or 0.0, line_or_row["high"] or 0.0
-    return f"{100 * line_or_row['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def ends(window: DriftWindow) -> str:

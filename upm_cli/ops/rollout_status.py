@@ -21,7 +21,7 @@ from upm_cli.errors import NotFoundError
 from upm_cli.ids import iso
 from upm_cli.ops.rollout_policy import policy_of
 from upm_cli.ops.rollout_view import Seen, instant, observe
-from upm_cli.store import dwells, tenant_rules, trainers
+from upm_cli.store import dwells, rollouts, tenant_rules, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -85,19 +85,24 @@ def standing(store: "Store", clock: Clock, settings: "Settings", name: str) -> S
         state=counted if is_going else seen.state,
         seen=seen,
         observation=observation,
-        gates=_each_once(step_gates(counted, observation, seen.policy)) if is_going else (),
+        gates=each_once(step_gates(counted, observation, seen.policy)) if is_going else (),
         coming=coming,
         stages=tuple(plan(seen.policy, counted, observation.instant, observation.shadow_ms)),
     )
 
 
-def _each_once(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
+def each_once(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
     """Return the gates in order; of those asked twice under one name, the one that says no."""
     once: dict[str, GateResult] = {}
     for gate in gates:
         if gate.gate not in once or (once[gate.gate].allowed and not gate.allowed):
             once[gate.gate] = gate
     return tuple(once.values())
+
+
+def has_any(reader: "Reader", name: str) -> bool:
+    """Say whether there ever was a rollout of `name`."""
+    return rollouts.newest(reader, name) is not None
 
 
 def planned(reader: "Reader", clock: Clock, settings: "Settings", name: str) -> list[PlannedStage]:

@@ -20,6 +20,7 @@ from upm_cli.core.records import (
 from upm_cli.ids import iso
 from upm_cli.ops import adapters
 from upm_cli.ops.influence import influence_of
+from upm_cli.ops.states import ORDER
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (
     activations,
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
     from upm_cli.store.session import Reader, Store
 
-#: Worst first: what needs a person stands on top.
-_ORDER = {"quarantined": 0, "errored": 1, "paused": 2, "training": 3, "idle": 4}
-#: A symbol for each state, so that colour is never needed.
-SYMBOLS: Final = {"quarantined": "◆", "errored": "✗", "paused": "‖", "training": "●", "idle": "○"}
-
-
 _FEEDBACK: Final = (
     *("read", "predictions", "outcomes", "duplicate", "dead_letter", "elsewhere"),
     *("compared", "waiting", "late", "open", "forgotten", "windows", "labelled", "parked", "unused"),
@@ -52,7 +47,7 @@ _FEEDBACK: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class Facts:
     """Everything one trainer's status is made of, read in one transaction."""
 
     trainer: Trainer
@@ -92,11 +87,20 @@ def feedback_counts(row: Feedback) -> dict[str, int]:
 
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
     """Return the details of every trainer, worst first."""
+    facts = all_facts(store, settings)
+    return worst_first([_details(store, settings, fact) for fact in facts])
+
+
+def all_facts(store: "Store", settings: "Settings") -> list[Facts]:
+    """Return the facts of every trainer, those that the configuration names and that never ran too."""
     with store.read() as reader:
         known = {trainer.name: trainer for trainer in (*configured(settings), *trainers.list_all(reader))}
-        facts = [_facts(reader, trainer) for trainer in known.values()]
-    shown = [_details(store, settings, fact) for fact in facts]
-    return sorted(shown, key=lambda row: (_ORDER.get(row["state"], 9), row["name"]))
+        return [_facts(reader, trainer) for trainer in known.values()]
+
+
+def worst_first(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the details of trainers so that what needs a person stands on top."""
+    return sorted(shown, key=lambda row: (ORDER.get(row["state"], 9), row["name"]))
 
 
 def trainer_details(store: "Store", settings: "Settings", name: str) -> dict[str, Any]:
@@ -160,6 +164,11 @@ def being_trained(store: "Store", names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if lease.holder(store.home, train_lease(name)) is not None)
 
 
+def has_run(reader: "Reader", name: str) -> bool:
+    """Say whether the trainer is in the state, not only in the configuration."""
+    return trainers.find(reader, name) is not None
+
+
 def snapshots_of(store: "Store", name: str) -> list[Snapshot]:
     """Return the snapshots of a trainer, oldest first."""
     with store.read() as reader:
@@ -172,11 +181,11 @@ def configured(settings: "Settings") -> Iterator[Trainer]:
         yield Trainer(name=default.name, stream=default.name, mode=Mode(default.mode), tenant_id=default.tenant_id)
 
 
-def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
+def _facts(reader: "Reader", trainer: Trainer) -> Facts:
     live = activations.live(reader, trainer.name)
     known = snapshots.list_for(reader, trainer.name)
     logged = segments.list_for(reader, "log", trainer.stream)
-    return _Facts(
+    return Facts(
         trainer=trainer,
         stream=streams.find(reader, trainer.stream) or Stream(name=trainer.stream),
         live={ring: activation.version for ring, activation in live.items()},
@@ -191,14 +200,19 @@ def _facts(reader: "Reader", trainer: Trainer) -> _Facts:
     )
 
 
-def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, Any]:
+def _details(store: "Store", settings: "Settings", facts: Facts) -> dict[str, Any]:
+    holder = lease.holder(store.home, train_lease(facts.trainer.name))
+    return details_of(settings, facts, is_training=holder is not None) | {"trained_by": holder}
+
+
+def details_of(settings: "Settings", facts: Facts, *, is_training: bool) -> dict[str, Any]:
+    """Return what `upm trainer show` prints of these facts, without who trains it."""
     trainer = facts.trainer
-    holder = lease.holder(store.home, train_lease(trainer.name))
     judged = [window for window in facts.windows if window.verdict != "unknown"]
     return {
         "name": trainer.name,
-        "state": _state(facts, is_training=holder is not None),
-        "status": _status(trainer, is_training=holder is not None),
+        "state": _state(facts, is_training=is_training),
+        "status": _status(trainer, is_training=is_training),
         "mode": str(trainer.mode),
         "tenant_id": trainer.tenant_id,
         "stream": trainer.stream,
@@ -238,11 +252,10 @@ def _details(store: "Store", settings: "Settings", facts: _Facts) -> dict[str, A
         "config_digest": trainer.config_digest,
         "created_at": _instant(trainer.created_at_ms),
         "updated_at": _instant(trainer.updated_at_ms),
-        "trained_by": holder,
     }
 
 
-def _rollout(facts: _Facts, settings: "Settings") -> dict[str, Any] | None:
+def _rollout(facts: Facts, settings: "Settings") -> dict[str, Any] | None:
     """Return where the newest rollout stands, without asking its gates; None when there never was one."""
     row = facts.rollout
     if row is None:
@@ -273,7 +286,7 @@ def _status(trainer: Trainer, *, is_training: bool) -> str:
     return "idle" if trainer.status == "training" else str(trainer.status)
 
 
-def _state(facts: _Facts, *, is_training: bool) -> str:
+def _state(facts: Facts, *, is_training: bool) -> str:
     return state_of(
         facts.trainer,
         live=facts.live.values(),

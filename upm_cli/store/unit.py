@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy.typing as npt
-
 from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.records import OutboxEvent
@@ -15,6 +13,7 @@ from upm_cli.store.schema import Meta
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy.typing as npt
 
 KEPT_EVENTS: Final = 4096  # the outbox keeps at least so many, and at most twice that
 
@@ -34,7 +33,7 @@ class Reader:
         columns = [column[0] for column in result.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 
-    def columns(self, name: str, /, **params: Any) -> dict[str, npt.NDArray[Any]]:
+    def columns(self, name: str, /, **params: Any) -> "dict[str, npt.NDArray[Any]]":
         """Return the same in columns, as NumPy arrays (masked where there are NULLs)."""
         columns: dict[str, npt.NDArray[Any]] = self._run(name, params).fetchnumpy()
         return columns

@@ -1,48 +1,53 @@
-"""The dashboard as a program: reads boards in threads, shows them on the screens, asks before it acts."""
+"""The dashboard as a program: its screens, and where keys, the prompt and the palette lead."""
 
-from collections.abc import Callable
+import gc
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Final
 
-from textual import on
-from textual.app import App
-from textual.binding import Binding, BindingType
-from textual.message import Message
+from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.theme import Theme
 
-from upm_cli.errors import UpmError
-from upm_cli.tui import messages, plans
-from upm_cli.tui.board import Board, BoardReader, Part
-from upm_cli.tui.project import Project
-from upm_cli.tui.screens.base import BoardScreen
-from upm_cli.tui.screens.confirm import Confirm
+from upm_cli.ids import iso
+from upm_cli.store import fsio
+from upm_cli.tui import goto, messages
+from upm_cli.tui.acting import Acting
+from upm_cli.tui.ascii import PlainSigns
+from upm_cli.tui.filtering import Filter
+from upm_cli.tui.flow import Flow
+from upm_cli.tui.keys import bindings
+from upm_cli.tui.palette import Commands
+from upm_cli.tui.project import CliCommand, Project
+from upm_cli.tui.reading import REFRESH_S, Live
+from upm_cli.tui.screens.agents import Agents
+from upm_cli.tui.screens.base import BoardView
+from upm_cli.tui.screens.detail import command_text
+from upm_cli.tui.screens.drift import Drift
+from upm_cli.tui.screens.events import Events
 from upm_cli.tui.screens.help import Help
+from upm_cli.tui.screens.main import Main
 from upm_cli.tui.screens.overview import Overview
+from upm_cli.tui.screens.prompt import Prompt
+from upm_cli.tui.screens.rollout import Rollout
 from upm_cli.tui.screens.snapshots import Snapshots
-from upm_cli.tui.text import error_text, plain
-from upm_cli.tui.widgets.top_line import Heading
+from upm_cli.tui.screens.workers import Workers
+from upm_cli.tui.text import plain
+from upm_cli.tui.theme import UPM, terminal_theme
+from upm_cli.tui.widgets.rows import Rows
 
-REFRESH_S: Final = 1.0
-SCREENS: Final[tuple[type[BoardScreen], ...]] = (Overview, Snapshots)
-_CHANGING: Final = ("snapshot", "activate", "rollback", "pause", "pin")
+_PREPARE_AFTER_S: Final = 1.0  # the first numbers come first
+_PREPARE_EVERY_S: Final = 0.1
+SCREENS: Final[tuple[type[BoardView], ...]] = (Overview, Snapshots, Drift, Rollout, Agents, Events, Workers)
 
 
-class Dashboard(App[None]):
+class Dashboard(Acting):
     """The live view of a project."""
 
     CSS_PATH = "upm.tcss"
     TITLE = "upm"
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "go('overview')", "Overview"),
-        Binding("2", "go('snapshots')", "Snapshots"),
-        Binding("s", "snapshot", "Snapshot"),
-        Binding("a", "activate", "Activate"),
-        Binding("b", "rollback", "Roll back"),
-        Binding("p", "pause", "Pause"),
-        Binding("y", "copy", "Copy command", show=False),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit", show=False),
-    ]
+    COMMANDS = {Commands}  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(
         self,
@@ -50,188 +55,220 @@ class Dashboard(App[None]):
         *,
         read_only: bool = False,
         screen: str = Overview.NAME,
-        reader: BoardReader | None = None,
+        at_ms: int | None = None,
+        reader: Live | None = None,
     ) -> None:
-        super().__init__()
+        flow = Flow()
+        main = Main([each(project, flow) for each in SCREENS], screen)
+        super().__init__(project, main, flow, read_only=read_only, reader=reader, at_ms=at_ms)
         self.animation_level = "none"
-        self._project, self._read_only, self._first = project, read_only, screen
-        self._reader = reader or BoardReader(project)
-        self._board: Board | None = None
-        self._trouble: UpmError | None = None
-        self._read_at_s = project.clock.monotonic_s()
-        self._wanted: str | None = None
-        self._is_reading = self._is_acting = False
-        self._reads_again = False
+        self._plain_signs = PlainSigns(enabled=project.is_ascii)
+        self.register_theme(UPM)
 
     def on_mount(self) -> None:
-        for screen in SCREENS:
-            self.add_mode(screen.NAME, partial(screen, self._project))
-        self.switch_mode(self._first)
-        self.set_interval(REFRESH_S, self.look)
+        self.theme_changed_signal.subscribe(self, self._theme_changed)
+        wanted = self.project.settings.ui.theme
+        self.theme = wanted if wanted in self.available_themes else UPM.name
+        self._use_colours(self.current_theme)
+        self.set_interval(REFRESH_S, self.refresh_board)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Show the frame before anything is read, as that takes longer; make the other views when that is done."""
+        self.show_board()
         self.look()
+        self.set_timer(_PREPARE_AFTER_S, self._prepare)
 
-    # Reading
+    async def _prepare(self) -> None:
+        """Make one more view, so that nobody has to wait for it; when all are there, let memory rest."""
+        for name in self.main.views:
+            if await self.main.prepare(name):
+                self.set_timer(_PREPARE_EVERY_S, self._prepare)
+                return
+        gc.collect()
+        gc.freeze()  # what is there now stays, so that collecting garbage never holds up a key
 
-    def look(self) -> None:
-        """Read the board in a thread; when one is being read, once more after it."""
-        if self._is_reading:
-            self._reads_again = True
-            return
-        self._is_reading, self._reads_again = True, False
-        base = self._base
-        parts = base.parts if base is not None else frozenset[Part]()
-        self._in_thread(lambda: messages.BoardRead(self._reader.read(self._wanted, parts)), messages.BoardFailed)
+    def get_line_filters(self) -> list[LineFilter]:
+        found = list(super().get_line_filters())
+        return [*found, self._plain_signs] if self._plain_signs.enabled else found
 
-    @on(messages.BoardRead)
-    def _board_read(self, message: messages.BoardRead) -> None:
-        self._board, self._trouble = message.board, None
-        if self._wanted not in message.board.details:
-            self._wanted = message.board.trainer
-        self._read_at_s = self._project.clock.monotonic_s()
-        self._looked()
+    def _theme_changed(self, theme: Theme) -> None:
+        self._use_colours(theme)
+        self.base.redraw(colours=True)
 
-    @on(messages.BoardFailed)
-    def _board_failed(self, message: messages.BoardFailed) -> None:
-        self._trouble = message.error
-        self._looked()
-
-    def _looked(self) -> None:
-        self._is_reading = False
-        self._show()
-        if self._reads_again:
-            self.look()
-
-    def _show(self) -> None:
-        base = self._base
-        if base is None or not base.is_mounted:
-            return
-        stale_s = None if self._trouble is None else self._project.clock.monotonic_s() - self._read_at_s
-        heading = Heading(
-            folder=self._project.folder,
-            screen=base.LABEL,
-            read_only=self._read_only,
-            board=self._board,
-            stale_s=stale_s,
-        )
-        base.show(self._board, heading, self._trouble)
-
-    @property
-    def _base(self) -> BoardScreen | None:
-        """The screen below any dialog."""
-        return next((each for each in self.screen_stack if isinstance(each, BoardScreen)), None)
-
-    @on(messages.Chosen)
-    def _chosen(self, message: messages.Chosen) -> None:
-        if message.trainer != self._wanted:
-            self._wanted = message.trainer
-            self.look()
+    def _use_colours(self, theme: Theme) -> None:
+        """Let red, yellow and green mean what they are in `theme`."""
+        if not theme.ansi:
+            colours = terminal_theme(theme)
+            if theme.dark:
+                self.ansi_theme_dark = colours
+            else:
+                self.ansi_theme_light = colours
 
     # Moving
 
     async def action_go(self, name: str) -> None:
-        await self.switch_mode(name)
-        self._show()
-        self.look()
+        await self.main.go(name)
+        self.show_board()
+        self.call_after_refresh(self.look)  # the frame comes first
+
+    def action_trainer(self, by: int) -> None:
+        """Choose the next trainer, or the one before."""
+        names = list(self._board.details) if self._board is not None else []
+        if self._wanted in names:
+            self.choose(names[(names.index(self._wanted) + by) % len(names)])
+            base = self.base
+            if isinstance(base, Overview) and base.listing is not None and self._wanted is not None:
+                base.listing.go_to(self._wanted)
+
+    def action_pane(self, by: int) -> None:
+        self.base.pane(by)
+
+    def action_compare(self) -> None:
+        if isinstance(self.base, Snapshots):
+            self.base.compare()
+
+    def action_mark(self) -> None:
+        if isinstance(self.base, Snapshots):
+            self.base.mark()
+
+    def action_verify(self, every: bool) -> None:
+        if isinstance(self.base, Snapshots):
+            self.base.verify(every)
+
+    async def action_up(self) -> None:
+        """Take the filter away; without one go one level up."""
+        listing = self.base.listing
+        if listing is not None and listing.filter:
+            listing.set_filter(Filter())
+        elif self.base.NAME != Overview.NAME:
+            await self.action_go(Overview.NAME)
+        elif self._at_ms is not None:
+            self.action_now()
+
+    def action_row(self, by: int) -> None:
+        if self.base.listing is not None:
+            self.base.listing.rows.move(by)
+
+    def action_row_end(self, which: int) -> None:
+        if self.base.listing is not None:
+            self.base.listing.rows.end(which)
+
+    def action_row_page(self, by: int) -> None:
+        if self.base.listing is not None:
+            self.base.listing.rows.page(by)
+
+    async def on_rows_selected(self, event: Rows.Selected) -> None:
+        await self.action_into()
+
+    async def action_into(self) -> None:
+        """Go into what the cursor is on."""
+        base = self.base
+        if isinstance(base, Overview):
+            await self.action_go(Snapshots.NAME)
+        elif isinstance(base, Snapshots):
+            base.compare()
+        else:
+            found = base.detail()
+            if found is not None:
+                title, text, words = found
+                self.show_detail(title, text, self.project.command(words))
+
+    def action_filter(self) -> None:
+        listing = self.base.listing
+        if listing is not None:
+            before = listing.filter.text
+            hint = "regex   !not   ~fuzzy   key=value   (Enter keeps it, Esc does not)"
+            prompt = Prompt("/", hint, value=before, changed=lambda text: listing.set_filter(Filter.parse(text)))
+            self.push_screen(prompt, lambda text: listing.set_filter(Filter.parse(before)) if text is None else None)
+
+    def action_goto(self) -> None:
+        names = list(self._board.details) if self._board is not None else []
+        themes = list(self.available_themes)
+        hint = "overview  snapshots  drift  rollout  agents  events  workers  at 2h  now  theme  quit"
+        prompt = Prompt(
+            ":",
+            hint,
+            check=lambda text: self._checked(goto.parse(text, names)),
+            complete=lambda text: goto.complete(text, names, themes),
+        )
+
+        async def go(text: str | None) -> None:
+            if text and text.strip():
+                await self.go_to(goto.parse(text, names))
+
+        self.push_screen(prompt, go)
+
+    def _checked(self, found: goto.Goto) -> None:
+        if found.filter:
+            Filter.parse(found.filter)
+        if found.verb == "at":
+            self.project.moment(found.argument, self.project.clock.now_ms())
+
+    async def go_to(self, found: goto.Goto) -> None:
+        """Go where a typed line leads."""
+        if found.verb == "quit":
+            self.exit()
+        elif found.verb == "help":
+            self.action_help()
+        elif found.verb == "now":
+            self.action_now()
+        elif found.verb == "at":
+            self.travel(self.project.moment(found.argument, self.project.clock.now_ms()))
+        elif found.verb == "theme":
+            if found.argument in self.available_themes:
+                self.theme = found.argument
+            else:
+                self.say(f"no theme {plain(found.argument)!r}: t lists them", severity="warning")
+        else:
+            await self._go_to_screen(found)
+
+    async def _go_to_screen(self, found: goto.Goto) -> None:
+        if found.trainer is not None:
+            self._wanted, self._strips = found.trainer, None
+        await self.action_go(found.screen)
+        listing = self.base.listing
+        if listing is not None:
+            listing.set_filter(Filter.parse(found.filter))
+            if found.row is not None and not listing.go_to(found.row):
+                self.say(f"there is no v{found.row} here", severity="warning")
+
+    # Looking
+
+    def action_sort(self) -> None:
+        listing = self.base.listing
+        if listing is not None:
+            listing.next_sort()
+
+    def action_wide(self) -> None:
+        listing = self.base.listing
+        if listing is not None:
+            listing.widen()
 
     def action_copy(self) -> None:
-        base = self._base
-        if base is not None:
-            command = self._project.command(base.words(self._wanted))
-            self.copy_to_clipboard(command)
-            self.notify(command, title="Copied, if your terminal lets programs copy", markup=False)
+        """Copy the command that prints what is on the screen."""
+        trainer = [self._wanted] if self._wanted else []
+        words = self.base.words(self._wanted) if self._at_ms is None else ("at", iso(self._at_ms), *trainer)
+        self.copy(self.project.command(words))
+
+    def action_theme(self) -> None:
+        self.search_themes()
+
+    def action_picture(self) -> None:
+        """Save the screen as an SVG in the working folder."""
+        name = f"upm-{self.base.NAME}-{iso(self.project.clock.now_ms())[:19].replace(':', '')}Z.svg"
+        path, picture = Path.cwd() / name, self.export_screenshot(title=f"upm {self.project.folder.name}")
+        self.in_thread(partial(self._save, path, picture), messages.Failed)
+
+    def _save(self, path: Path, picture: str) -> messages.Told:
+        fsio.durable_write(path, picture.encode())
+        return messages.Told(f"saved {path}")
 
     def action_help(self) -> None:
-        base = self._base
-        if base is not None:
-            self.push_screen(Help(base.NAME, base.LABEL, self._wanted, self._project, read_only=self._read_only))
+        base = self.base
+        self.push_screen(Help(base.NAME, base.LABEL, self._wanted, self.project, why_not=self.why_not))
 
-    # Acting
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey the keys that change something when nothing may be changed; hide the one that leads to where we are."""
-        if action == "go":
-            return parameters != (self.current_mode,)
-        return None if action in _CHANGING and self._read_only else True
-
-    def action_snapshot(self) -> None:
-        self._propose(plans.plan_snapshot)
-
-    def action_activate(self) -> None:
-        base = self._base
-        shot = base.chosen if isinstance(base, Snapshots) else None
-        self._propose(partial(plans.plan_activate, word=str(shot.version) if shot is not None else "latest"))
-
-    def action_rollback(self) -> None:
-        self._propose(plans.plan_rollback)
-
-    def action_pause(self) -> None:
-        self._propose(plans.plan_pause)
-
-    def action_pin(self) -> None:
-        base = self._base
-        shot = base.chosen if isinstance(base, Snapshots) else None
-        if shot is not None:
-            self._propose(partial(plans.plan_pin, shot=shot))
-
-    def _propose(self, plan: Callable[[Project, str], plans.Plan]) -> None:
-        """Work the plan for the chosen trainer out in a thread."""
-        base = self._base
-        trainer = base.trainer if isinstance(base, Snapshots) else self._wanted
-        if trainer is None or self._read_only or self._is_acting:
-            return
-        self._is_acting = True
-        self._in_thread(lambda: messages.Planned(plan(self._project, trainer)), messages.Failed)
-
-    @on(messages.Planned)
-    def _planned(self, message: messages.Planned) -> None:
-        self._is_acting = False
-        if message.plan.settled:
-            self.notify(message.plan.settled, markup=False)
-        else:
-            self.push_screen(Confirm(message.plan, self._project), partial(self._answered, message.plan))
-
-    def _answered(self, plan: plans.Plan, reason: str | None) -> None:
-        if reason is not None:
-            self._is_acting = True
-            self.notify(f"{plan.title} …", timeout=2, markup=False)
-            self._in_thread(lambda: messages.Done(plan.act(reason)), messages.Failed)
-
-    @on(messages.Done)
-    def _done(self, message: messages.Done) -> None:
-        self._is_acting = False
-        self.notify(message.text, markup=False)
-        self.look()
-
-    @on(messages.Failed)
-    def _failed(self, message: messages.Failed) -> None:
-        self._is_acting = False
-        self.notify(error_text(message.error), title=message.error.code, severity="error", timeout=15, markup=False)
-
-    @on(messages.VerifyAsked)
-    def _verify_asked(self, message: messages.VerifyAsked) -> None:
-        shots = message.shots
-        self._in_thread(lambda: messages.Verified(shots, plans.verify(self._project, shots)), messages.Failed)
-
-    @on(messages.Verified)
-    def _verified(self, message: messages.Verified) -> None:
-        base = self._base
-        if isinstance(base, Snapshots):
-            base.note_verified(message.shots, message.found)
-        damaged = [problem for problem in message.found.values() if problem]
-        whole = len(message.found) - len(damaged)
-        if damaged:
-            self.notify("\n".join(map(plain, damaged)), title=f"{len(damaged)} damaged", severity="error", markup=False)
-        else:
-            self.notify(f"{whole} snapshot{'s' * (whole != 1)} read back: every byte is right", markup=False)
-
-    def _in_thread(self, work: Callable[[], Message], failed: Callable[[UpmError], Message]) -> None:
-        """Do `work` in a thread and post what it returns, or what `failed` makes of its error."""
-
-        def run() -> None:
-            try:
-                message = work()
-            except UpmError as exc:
-                message = failed(exc)
-            self.post_message(message)
-
-        self.run_worker(run, thread=True)
+    def show_command(self, command: CliCommand) -> None:
+        """Show the help of a command that has no key."""
+        title, text = command_text(command.name, command.usage, command.text)
+        self.show_detail(title, text, self.project.command(command.name.split()))

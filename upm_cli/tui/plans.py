@@ -4,34 +4,19 @@ Every function here reads (a dry run of the op that the command line calls too) 
 thread. So may `Plan.act`. Both raise UpmError.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 from upm_cli.core.records import Ring, Snapshot
-from upm_cli.ops import authority, keeping, status, trainers
-from upm_cli.ops.activate import activate
+from upm_cli.ops import authority, keeping, quarantined, status, trainers
+from upm_cli.ops.activate import Override, activate
 from upm_cli.ops.rollback import RolledBack, rollback
 from upm_cli.ops.take import take
+from upm_cli.tui.plan import Plan, about, agents_of, number_of
 from upm_cli.tui.project import Project
-from upm_cli.tui.text import loss_of, plain, score, size
+from upm_cli.tui.text import plain, score
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One action that waits for a yes. `settled` is not empty when there is nothing to do, and says why."""
-
-    title: str
-    verb: str
-    facts: tuple[tuple[str, str], ...] = ()
-    words: tuple[str, ...]  # the command after `upm`, without --reason and --yes
-    act: Callable[[str], str]  # takes the reason, returns what was done
-    settled: str = ""
-
-    def command(self, project: Project, reason: str) -> str:
-        """Return the command line that does the same."""
-        why = ("--reason", reason) if reason else ()
-        return project.command([*self.words, *why, "--yes"])
+_TO_BE_GIVEN = "to be given"  # in place of a reason that a dry run asks for
 
 
 def plan_snapshot(project: Project, name: str) -> Plan:
@@ -60,36 +45,45 @@ def plan_snapshot(project: Project, name: str) -> Plan:
     )
 
 
-def plan_activate(project: Project, name: str, word: str) -> Plan:
+def plan_activate(project: Project, name: str, word: str, *, override: bool = False) -> Plan:
     """Plan to make the version that `word` names live in the ring of the trainer's mode.
 
-    Its bytes are proven and the gates asked already here; raises RefusedError naming the gate.
+    Its bytes are proven and the gates asked already here; raises RefusedError naming the gate. With `override` the
+    gates that refuse are excepted, where an admin may.
     """
     change = partial(activate, project.store, project.clock, project.settings, name, actor=project.actor)
-    planned = change(word, dry_run=True)
+    planned = change(word, dry_run=True, override=Override(reason=_TO_BE_GIVEN) if override else None)
     live = planned.activation
     rows = {row.version: row for row in status.snapshots_of(project.store, name)}
     share = "reaches no tenants" if live.ring is Ring.SHADOW else f"{live.percent} % of tenants"
     facts = [
-        ("now", _number(rows, live.previous_version, "")),
-        ("then", _number(rows, live.version, "proven ✓")),
+        ("now", number_of(rows, live.previous_version, "")),
+        ("then", number_of(rows, live.version, "proven ✓")),
         ("where", f"{live.ring}, {share}"),
-        ("gates", "  ".join(f"✓ {gate.gate}" for gate in planned.gates)),
+        *agents_of(project, name),
+        ("gates", "  ".join(f"✓ {gate.gate}" for gate in planned.gates if gate.gate not in planned.overridden)),
     ]
+    if planned.overridden:
+        hours = project.settings.policy.override_hours
+        facts.append(("excepted", f"✗ {', '.join(planned.overridden)}: for {hours} h at most, on the record"))
     if planned.lifted_pin is not None:
         facts.append(("lifts", f"the pin on v{planned.lifted_pin.version}: {plain(planned.lifted_pin.reason)}"))
 
     def act(reason: str) -> str:
-        done = change(str(live.version), ring=live.ring, reason=reason).activation
+        past = Override(reason=reason) if override else None
+        done = change(str(live.version), ring=live.ring, reason=reason, override=past).activation
         return f"v{done.version} of {name} is live in {done.ring}, epoch {done.epoch}.  Undo: b"
 
+    words = ("activate", name, str(live.version), "--to-stage", live.ring.value)
     return Plan(
-        title=f"Activate v{live.version} of {name}",
+        title=f"Activate v{live.version} of {name}" + (" past its gates" if planned.overridden else ""),
         verb="Activate",
         facts=tuple(facts),
-        words=("activate", name, str(live.version), "--to-stage", live.ring.value),
+        words=(*words, "--override") if planned.overridden else words,
         act=act,
         settled=f"v{live.version} of {name} is live in {live.ring} already" if planned.is_done else "",
+        type_name=name if planned.overridden else "",
+        needs_reason=bool(planned.overridden),
     )
 
 
@@ -102,11 +96,12 @@ def plan_rollback(project: Project, name: str) -> Plan:
     drift = status.trainer_details(project.store, project.settings, name)["drift"]
     rings = " and ".join(planned.rings)
     facts = [
-        ("from", _number(rows, planned.from_version, "")),
+        ("from", number_of(rows, planned.from_version, "")),
         ("drift", f"P95 {score(drift['p95'])}, limit {drift['limit']:g}, {drift['n']:,} samples"),
-        ("to", _number(rows, planned.to_version, "proven ✓")),
+        ("to", number_of(rows, planned.to_version, "proven ✓")),
         ("because", planned.because),
         ("where", f"{rings}, which is pinned then"),
+        *agents_of(project, name),
         ("after", _afterwards(planned)),
         *(("skips", error.message) for error in planned.skipped[:2]),
     ]
@@ -167,6 +162,39 @@ def plan_pause(project: Project, name: str) -> Plan:
     )
 
 
+def plan_release(project: Project, name: str, shot: Snapshot) -> Plan:
+    """Plan to lift the quarantine of a snapshot. Raises RefusedError where the actor may not."""
+    change = partial(
+        quarantined.release,
+        project.store,
+        project.clock,
+        project.settings,
+        name,
+        str(shot.version),
+        actor=project.actor,
+    )
+    _, changes = change(reason=_TO_BE_GIVEN, dry_run=True)
+
+    def act(reason: str) -> str:
+        change(reason=reason)
+        return f"v{shot.version} of {name} is not quarantined any more"
+
+    return Plan(
+        title=f"Release v{shot.version} of {name} from quarantine",
+        verb="Release",
+        facts=(
+            ("snapshot", about(shot, "")),
+            ("because", plain(shot.quarantine_reason or "no reason was given")),
+            ("then", "it can be activated again; so can what learned on from it"),
+        ),
+        words=("snapshot", "release", name, str(shot.version)),
+        act=act,
+        settled="" if changes else f"v{shot.version} of {name} is not quarantined",
+        type_name=name,
+        needs_reason=True,
+    )
+
+
 def plan_pin(project: Project, name: str, shot: Snapshot) -> Plan:
     """Plan to keep a snapshot for good, or no longer."""
     wanted = not shot.pinned
@@ -180,7 +208,7 @@ def plan_pin(project: Project, name: str, shot: Snapshot) -> Plan:
     return Plan(
         title=f"{verb} v{shot.version} of {name}",
         verb=verb,
-        facts=(("snapshot", _about(shot, "")), ("then", then)),
+        facts=(("snapshot", about(shot, "")), ("then", then)),
         words=("snapshot", word, name, str(shot.version)),
         act=act,
     )
@@ -190,14 +218,3 @@ def verify(project: Project, shots: Sequence[Snapshot]) -> dict[int, str]:
     """Read snapshots back; return by version what is wrong, or nothing ("")."""
     found = keeping.verify(project.store, shots)
     return {each.snapshot.version: each.error.message if each.error else "" for each in found}
-
-
-def _number(rows: dict[int, Snapshot], version: int | None, more: str) -> str:
-    if version is None:
-        return "nothing is live there"
-    return _about(rows[version], more) if version in rows else f"v{version} (deleted)"
-
-
-def _about(shot: Snapshot, more: str) -> str:
-    parts = [f"v{shot.version}", f"{shot.windows:,} windows", f"loss {loss_of(shot.metrics)}"]
-    return " · ".join([*parts, more or size(shot.size_bytes)])

@@ -1,6 +1,6 @@
 """Values as the text of cells and lines: a symbol and a word for every state, so that colour is never needed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich.text import Text
@@ -9,9 +9,9 @@ from upm_cli.core.records import Snapshot
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
 from upm_cli.ops.report_chart import sparkline
-from upm_cli.ops.status import SYMBOLS
+from upm_cli.ops.states import SYMBOLS
 
-BAD, WARN, GOOD, QUIET = "bold red", "yellow", "green", "dim"
+BAD, WARN, GOOD, QUIET, PAST = "bold red", "yellow", "green", "dim", "magenta"
 _STATE_STYLES: Final = {"quarantined": BAD, "errored": BAD, "paused": WARN, "training": GOOD}
 NONE: Final = "—"
 
@@ -43,6 +43,11 @@ def score(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """Return a difference with its sign."""
+    return NONE if value is None else f"{value:+.{digits}f}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes in the largest unit that leaves at least one whole."""
     if count < 1024:
@@ -60,6 +65,39 @@ def minute(at_ms: int | None) -> str:
     return NONE if at_ms is None else iso(at_ms)[:16].replace("T", " ") + "Z"
 
 
+def clock_time(at_ms: int) -> str:
+    """Return the time of day of an instant, UTC."""
+    return f"{iso(at_ms)[11:19]}Z"
+
+
+def age(seconds: float) -> str:
+    """Return a length of time in its largest two units: 9s, 3m, 2h13m, 4d2h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    minutes, hours, days = whole // 60 % 60, whole // 3600 % 24, whole // 86_400
+    if days:
+        return f"{days}d{hours}h" if hours else f"{days}d"
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m"
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its word: 1 worker, 2 workers."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
+def bars(values: Sequence[float | None], limit: float) -> Text:
+    """Return one bar for each value with its colour: red at the limit, yellow near it; a dot where there is none."""
+    text = Text()
+    for value in values:
+        if value is None:
+            text.append("·", style=QUIET)
+        else:
+            style = "red" if value >= limit else WARN if value >= 0.8 * limit else GOOD
+            text.append(sparkline([value], limit) or "▁", style=style)
+    return text
+
+
 def short(count: float) -> str:
     """Return a count in at most six characters, as long as it is below a thousand million."""
     if count < 100_000:
@@ -67,24 +105,39 @@ def short(count: float) -> str:
     return f"{count / 1e3:,.0f}k" if count < 1e6 else f"{count / 1e6:,.1f}M"
 
 
-def trainer_cells(row: Mapping[str, Any], *, is_narrow: bool) -> dict[str, Text]:
-    """Return the cells of one trainer by column; each has a widest, so that no column is cut."""
+def trainer_cells(row: Mapping[str, Any], *, is_narrow: bool, is_past: bool = False) -> dict[str, Text]:
+    """Return the cells of one trainer by column; each has a widest, so that no column is cut.
+
+    Of the past nobody knows rates and lags.
+    """
     state, drift = row["state"], row["drift"]
-    name_width, bars = (11, 5) if is_narrow else (20, 12)
+    name_width, count = (11, 5) if is_narrow else (20, 12)
     over = drift["p95"] is not None and drift["p95"] >= drift["limit"]
-    p95 = Text(f"{score(drift['p95']):<5} ", style=BAD if over else "")
-    p95.append(sparkline(drift["recent"][-bars:], drift["limit"]))
+    p95 = Text.assemble(
+        (f"{score(drift['p95']):<5} ", BAD if over else ""), bars(drift["recent"][-count:], drift["limit"])
+    )
     return {
         "state": Text(f"{SYMBOLS.get(state, '?')} {state}", style=_STATE_STYLES.get(state, "")),
         "name": Text(clip(row["name"], name_width)),
         "mode": Text(row["mode"]),
-        "active": Text(f"{version(row['active'])} {_stage(row['stage'], is_narrow=is_narrow)}".rstrip()),
+        "active": _active(row, is_narrow=is_narrow),
         "drift": p95,
-        "rate": right(short(row["windows_per_s"])),
-        "lag": right(short(row["lag"])),
+        "rate": right(NONE if is_past else short(row["windows_per_s"])),
+        "lag": right(NONE if is_past else short(row["lag"])),
+        "loss": right(score(row.get("last_loss"))),
         "trained": right(f"{row['windows']['trained']:,}"),
         "newest": Text(version(row["last_version"] or None)),
     }
+
+
+def _active(row: Mapping[str, Any], *, is_narrow: bool) -> Text:
+    """Return what serves, and what a rollout lets some tenants have instead."""
+    text = Text(f"{version(row['active'])} {_stage(row['stage'], is_narrow=is_narrow)}".rstrip())
+    found = row["stage"].get("rollout")
+    if found and found["phase"] in ("progressing", "paused") and found["version"] and found["version"] != row["active"]:
+        share = f" → {version(found['version'])} {found['percent']}%"
+        return Text.assemble(version(row["active"]) if is_narrow else text, (share, WARN))
+    return text
 
 
 def _stage(stage: Mapping[str, Any], *, is_narrow: bool) -> str:

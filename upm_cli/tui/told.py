@@ -1,16 +1,8 @@
-"""Events and ledger entries as lines for people."""
+"""Events and ledger entries as lines for people: what they are."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
-
-from upm_cli.ops.events import LEDGER
-from upm_cli.ops.ledger_words import what
-from upm_cli.tui.text import NONE, loss_of, plain
-
-#: Told by a ledger entry of the same commit, which also says who and why.
-_TWICE: Final = ("ai.upm.snapshot.activated", "ai.upm.drift.quarantine", "ai.upm.rollback", f"{LEDGER}snapshot.create")
-_GRAVE: Final = ("drift.quarantine", "snapshot.rollback", "state.restored")
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,39 +14,11 @@ class Told:
     subject: str
     text: str
     is_grave: bool = False
+    id: str = ""  # of the event, ledger-12 for entry 12 of the ledger
+    actor: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-
-def told(events: Iterable[Mapping[str, Any]]) -> tuple[Told, ...]:
-    """Return the CloudEvents as lines, in their order; what a ledger entry tells better is left out."""
-    return tuple(_line(event) for event in events if event["type"] not in _TWICE)
-
-
-def _line(event: Mapping[str, Any]) -> Told:
-    data, kind = event["data"], str(event["type"])
-    if kind.startswith(LEDGER):
-        action, details = str(data["action"]), data["details"]
-        words = [what(action, details), *_who(data["actor"], details)]
-        subject = str(data["subject"])
-        return Told(
-            at=event["time"],
-            kind=action,
-            subject=plain(subject),
-            text=" · ".join(plain(word) for word in words if word),
-            is_grave=action in _GRAVE,
-        )
-    kind = kind.removeprefix("ai.upm.")
-    subject = str(event["source"]).removeprefix("/trainers/")
-    return Told(at=event["time"], kind=kind, subject=plain(data.get("snapshot_id", subject)), text=plain(_fact(data)))
-
-
-def _who(actor: str, details: Mapping[str, Any]) -> Sequence[str]:
-    reason = str(details.get("reason") or "")
-    return (actor, f"“{reason}”" if reason else "")
-
-
-def _fact(data: Mapping[str, Any]) -> str:
-    """Return what an event that no ledger entry tells of says."""
-    metadata = data.get("metadata", {})
-    parts = [f"{metadata['windows']:,} windows"] if "windows" in metadata else []
-    loss = loss_of(metadata.get("metrics", {}))
-    return " · ".join(parts if loss == NONE else [*parts, f"loss {loss}"])
+    @property
+    def number(self) -> int | None:
+        """The number of its ledger entry; None: it is an event that no entry tells of."""
+        return int(self.id.removeprefix("ledger-")) if self.id.startswith("ledger-") else None

@@ -62,7 +62,7 @@ class DriftJob:
         return Turn.LATER if has_changed and not is_time else Turn.IDLE
 
     def close(self) -> None:
-        self._tell(force=True)
+        self._tell("stopped", force=True)
         self._worker.flush(force=True)
 
     @property
@@ -109,5 +109,5 @@ class DriftJob:
             config_digest=worker.settings.full_digest(),
         )
 
-    def _tell(self, *, force: bool = False) -> None:
-        self._worker.tell("judging", self._compared, force=force, trainer=self._name)
+    def _tell(self, state: str = "judging", *, force: bool = False) -> None:
+        self._worker.tell(state, self._compared, force=force, trainer=self._name)

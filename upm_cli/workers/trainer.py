@@ -59,18 +59,18 @@ class TrainerJob:
     def close(self) -> None:
         self._session.close()
         tidy_trainer(self._worker.store, self._name)
-        self._tell(force=True)
+        self._tell("stopped", force=True)
         self._worker.flush(force=True)
 
     def _open(self) -> TrainingSession:
         worker = self._worker
         return TrainingSession.open(worker.store, worker.clock, worker.settings, self._name, worker.recorder)
 
-    def _tell(self, *, force: bool = False) -> None:
+    def _tell(self, ended: str = "", *, force: bool = False) -> None:
         session = self._session
         state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
         self._worker.tell(
-            state,
+            ended or state,
             session.trained,
             force=force,
             trainer=session.trainer.name,

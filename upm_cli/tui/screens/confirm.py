@@ -11,9 +11,9 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from upm_cli.tui.plans import Plan
+from upm_cli.tui.plan import Plan
 from upm_cli.tui.project import Project
-from upm_cli.tui.text import clip, plain
+from upm_cli.tui.text import BAD, QUIET, clip, plain
 
 _LONGEST: Final = 150  # characters of one fact, so that the dialog fits 80x24
 
@@ -32,30 +32,41 @@ class Confirm(ModalScreen[str | None]):
         self._plan, self._project = plan, project
 
     def compose(self) -> ComposeResult:
-        go = Button(f"y  {self._plan.verb}", id="go", variant="error", compact=True)
+        plan = self._plan
+        go = Button(f"y  {plan.verb}", id="go", variant="error", compact=True)
         go.can_focus = False  # so that Enter can never mean yes
-        reason = Input(
-            id="reason",
-            placeholder="why, kept on the record (Tab to write, Enter to go on)",
-            compact=True,
-            max_length=120,
-        )
+        why = "needed" if plan.needs_reason else "why, kept on the record (Tab to write, Enter to go on)"
+        reason = Input(id="reason", placeholder=why, compact=True, max_length=120)
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = self._plan.title
-            yield Static(_facts(self._plan), id="facts")
-            yield Horizontal(Static("reason", id="label"), reason, id="why")
+            dialog.border_title = Text(plan.title, style="bold")
+            yield Static(_facts(plan), id="facts")
+            yield Horizontal(Static("reason", classes="label"), reason, id="why")
+            if plan.type_name:
+                name = Input(
+                    id="name", placeholder=f"type {plan.type_name} to go past the gate", compact=True, max_length=64
+                )
+                yield Horizontal(Static("name", classes="label"), name, id="who")
             yield Static(id="same", markup=False)
+            yield Static(id="missing", markup=False)
             yield Horizontal(Button("Cancel", id="cancel", compact=True), go, id="answers")
 
     def on_mount(self) -> None:
         self._draw_command("")
+        self.query_one("#missing").display = False
+        if self._plan.needs_reason:
+            self.query_one("#reason").focus()
 
-    @on(Input.Changed, "#reason")
-    def _reason_changed(self, event: Input.Changed) -> None:
-        self._draw_command(event.value)
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        self._draw_command(self._reason)
+        self.query_one("#missing").display = False
 
     @on(Input.Submitted, "#reason")
     def _reason_given(self) -> None:
+        self.query_one("#name" if self._plan.type_name else "#cancel").focus()
+
+    @on(Input.Submitted, "#name")
+    def _name_given(self) -> None:
         self.query_one("#cancel").focus()
 
     @on(Button.Pressed, "#cancel")
@@ -64,11 +75,30 @@ class Confirm(ModalScreen[str | None]):
 
     @on(Button.Pressed, "#go")
     def action_go(self) -> None:
-        self.dismiss(self.query_one("#reason", Input).value.strip())
+        missing = self._missing()
+        place = self.query_one("#missing", Static)
+        if missing:
+            place.display = True
+            place.update(Text.assemble((missing, BAD)))
+            return
+        self.dismiss(self._reason)
+
+    @property
+    def _reason(self) -> str:
+        return self.query_one("#reason", Input).value.strip()
+
+    def _missing(self) -> str:
+        """Say what must be written before yes counts; nothing when all is there."""
+        plan = self._plan
+        if plan.needs_reason and not self._reason:
+            return "Give a reason first: it goes past a gate, and is kept on the record."
+        if plan.type_name and self.query_one("#name", Input).value.strip() != plan.type_name:
+            return f"Type {plan.type_name} first: it goes past a gate."
+        return ""
 
     def _draw_command(self, reason: str) -> None:
-        same = Text("The same as: ", style="dim")
-        same.append(self._plan.command(self._project, reason.strip()), style="not dim")
+        same = Text("The same as: ", style=QUIET)
+        same.append(self._plan.command(self._project, reason), style="not dim")
         self.query_one("#same", Static).update(same)
 
 
@@ -76,5 +106,5 @@ def _facts(plan: Plan) -> Table:
     """Return the facts below each other, their names in one column."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in plan.facts:
-        table.add_row(Text(name, style="dim"), Text(clip(plain(value), _LONGEST)))
+        table.add_row(Text(name, style=QUIET), Text(clip(plain(value), _LONGEST)))
     return table

@@ -1,4 +1,4 @@
-"""What the keys of a screen do, and the command that does the same."""
+"""What the keys do, for one screen, and the commands that do the same. It fits 80x24."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -10,29 +10,43 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from upm_cli.tui.keys import ACTIONS, Key
 from upm_cli.tui.project import Project
+from upm_cli.tui.text import QUIET, clip
 
-Lines = Sequence[tuple[str, str, tuple[str, ...]]]
+Lines = Sequence[tuple[str, str]]
 
-_ACT: Final[Lines] = (
-    ("s", "take a snapshot", ("snapshot", "create", "{}")),
-    ("a", "activate the version under the cursor, or the newest", ("activate", "{}", "VERSION")),
-    ("b", "roll back to the last known good version", ("rollback", "{}")),
-    ("p", "pause the trainer, or let it go on", ("pause", "{}")),
-)
 _MOVE: Final[Lines] = (
-    ("1 2", "the screens: overview, snapshots", ()),
-    ("j k g G", "down, up, top, bottom; the arrow keys too", ()),
-    ("Enter Esc", "into the trainer's snapshots, and back", ()),
-    ("y ? q", "copy the command that prints this screen; this help; quit", ()),
+    ("1 … 7", "the screens"),
+    ("j k g G", "down, up, top, bottom"),
+    ("Enter Esc", "into it, and back"),
+    ("< > Tab", "trainer, pane"),
+    ("[ ] \\", "back in time, on, now"),
+    ("space", "freeze the screen"),
+)
+_LOOK: Final[Lines] = (
+    ("/", "filter: re !not ~fuzzy k=v"),
+    (":", "go to: :drift main  :at 2h"),
+    ("^p", "every command of upm"),
+    ("o w", "sort by, all columns"),
+    ("y t ^s", "copy, colours, picture"),
+    ("? q", "this help, quit"),
 )
 _OWN: Final[dict[str, Lines]] = {
-    "overview": (),
+    "overview": (("Enter", "the snapshots of the trainer"),),
     "snapshots": (
-        ("v", "read the snapshot back and prove every byte", ("snapshot", "verify", "{}", "VERSION")),
-        ("V", "the same for all of them", ("snapshot", "verify", "{}", "--all")),
-        ("i", "pin it: gc never deletes it; again: let go", ("snapshot", "pin", "{}", "VERSION")),
+        ("Enter d", "compare with the marked one, else with what is live"),
+        ("m", "mark the one that others are compared with"),
+        ("v V", "read it back, or all, and prove every byte"),
     ),
+    "drift": (
+        ("Tab", "windows, tenants, features; Enter: all of one"),
+        ("◆ ▼", "on the axis: quarantined, rolled back"),
+    ),
+    "rollout": (("Tab", "gates, tenants, decisions; Enter: all of one"),),
+    "agents": (("Enter", "all of one agent"),),
+    "events": (("Enter", "all of one, with its numbers"), ("G", "to the end, and on with what comes")),
+    "workers": (("Enter", "all that it said, its error too"),),
 }
 
 
@@ -41,29 +55,45 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
 
-    def __init__(self, screen: str, title: str, trainer: str | None, project: Project, *, read_only: bool) -> None:
+    def __init__(self, screen: str, title: str, trainer: str | None, project: Project, *, why_not: str) -> None:
         super().__init__()
         self._about = (screen, title)
-        self._trainer, self._project, self._read_only = trainer or "TRAINER", project, read_only
+        self._trainer, self._project, self._why_not = trainer or "TRAINER", project, why_not
 
     def compose(self) -> ComposeResult:
         screen, title = self._about
-        with VerticalScroll(id="page") as page:
-            page.border_title = f"Help — {title}"
-            page.border_subtitle = "Esc closes"
+        with VerticalScroll(id="help") as page:
+            page.border_title = Text.assemble(("Help", "bold"), f"  {title}")
+            page.border_subtitle = Text("Esc closes", style=QUIET)
             yield Static(self._text(screen))
 
     def _text(self, screen: str) -> Text:
-        text = Text()
-        closed = "Acting (READ-ONLY: these keys do nothing)" if self._read_only else "Acting: asks first, y goes on"
-        for title, lines in (("Moving", _MOVE), (closed, _ACT), ("Here", _OWN.get(screen, ()))):
-            if lines:
-                text.append(f"{title}\n", style="bold")
-                for key, what, words in lines:
-                    text.append(f"  {key:<10}", style="bold")
-                    text.append(f"{what}\n")
-                    if words:
-                        command = " ".join(["upm", *words]).replace("{}", self._trainer)
-                        text.append(f"  {'':<10}{command}\n", style="dim")
-        text.rstrip()
+        text = Text.assemble((f"{'Moving':<36}", "bold cyan"), ("Looking", "bold cyan"))
+        for left, right in zip(_MOVE, _LOOK, strict=True):
+            text.append("\n")
+            text.append(_pair(*left, 36))
+            text.append(_pair(*right, 38))
+        text.append("\nActing", style="bold cyan")
+        text.append(
+            f"  {self._why_not}" if self._why_not else "  asks first, only y goes on",
+            style="yellow" if self._why_not else QUIET,
+        )
+        for key in ACTIONS:
+            text.append("\n")
+            text.append(_pair(key.key, key.does, 39))
+            text.append(clip(self._command(key), 35), style=QUIET)
+        text.append("\nHere", style="bold cyan")
+        for name, does in _OWN.get(screen, ()):
+            text.append("\n")
+            text.append(_pair(name, does, 72))
         return text
+
+    def _command(self, key: Key) -> str:
+        return " ".join(["upm", key.words.replace("{}", self._trainer)])
+
+
+def _pair(key: str, does: str, width: int) -> Text:
+    text = Text.assemble((f" {key:<9} ", "bold"), does)
+    text.truncate(width, overflow="ellipsis")
+    text.append(" " * max(0, width - text.cell_len))
+    return text

@@ -1,70 +1,50 @@
-"""Screen 1: every trainer, worst first; the drift of the chosen one; what happened last."""
+"""Screen 1: every trainer, worst first; the drift of the chosen one; what is going on; what happened last."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
 
-from upm_cli.core.records import Snapshot
+from upm_cli.tui import live, rollout_text
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.messages import Chosen
-from upm_cli.tui.screens.base import HUGE, WIDE, BoardScreen
-from upm_cli.tui.text import WARN, plain, snapshot_cells, trainer_cells
+from upm_cli.tui.rows_of import SNAPSHOTS, TRAINERS, snapshot_rows, trainer_rows
+from upm_cli.tui.screens.base import HUGE, WIDE, BoardView
+from upm_cli.tui.text import WARN, plain
 from upm_cli.tui.widgets.drift_chart import DriftChart
 from upm_cli.tui.widgets.event_tail import EventTail
-from upm_cli.tui.widgets.rows import Column, Rows
+from upm_cli.tui.widgets.listing import Listing
+from upm_cli.tui.widgets.panes import TextPane
+from upm_cli.tui.widgets.rows import Rows
 
-_COLUMNS: Final = {
-    column.key: column
-    for column in (
-        Column("state", "State"),
-        Column("name", "Trainer"),
-        Column("mode", "Mode"),
-        Column("active", "Active"),
-        Column("drift", "Drift P95"),
-        Column("rate", "Win/s", is_number=True),
-        Column("lag", "Lag", is_number=True),
-        Column("newest", "Newest"),
-        Column("trained", "Trained", is_number=True),
-    )
-}
-_NARROW: Final = ("state", "name", "mode", "active", "drift", "rate", "lag")
-_WIDE: Final = ("state", "name", "mode", "active", "newest", "drift", "rate", "lag", "trained")
-_HUGE: Final = ("state", "name", "mode", "active", "drift", "rate", "lag")  # beside the chart
-_SNAPSHOTS: Final = tuple(
-    Column(key, title, is_number)
-    for key, title, is_number in (
-        ("status", "Status", False),
-        ("version", "Version", False),
-        ("created", "Created", False),
-        ("windows", "Windows", True),
-        ("loss", "Loss", True),
-        ("kept", "Kept", False),
-    )
-)
+_TRAINERS: Final = tuple(column.key for column in TRAINERS)
+_SHOTS: Final = ("status", "version", "age", "windows", "loss", "size", "kept")
 
 
-class Overview(BoardScreen):
+class Overview(BoardView):
     NAME = "overview"
     LABEL = "Overview"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "app.go('snapshots')", "Snapshots of the trainer", show=False, priority=True)
-    ]
+    PANES: ClassVar[tuple[str, ...]] = ("trainers",)
+    ONE_TRAINER = False
 
     def body(self) -> Sequence[Widget]:
-        rows, worst, empty = Rows(id="rows"), Static(id="next", markup=False), Static(id="empty", markup=False)
-        trainers = Container(rows, worst, empty, id="trainers")
-        shots = Container(Rows(id="shots"), id="shots-box")
-        return [Container(trainers, DriftChart(id="drift"), EventTail(id="events"), shots, id="board")]
+        trainers = Listing(TRAINERS, id="trainers", title="Trainers")
+        left = Container(trainers, TextPane(id="live", title="Live"), id="left")
+        shots = Listing(SNAPSHOTS, id="shots", title="Snapshots", classes="")
+        chart = DriftChart(id="drift", is_ascii=self.project.is_ascii)
+        rollout, agents = TextPane(id="rollout-pane", title="Rollout"), TextPane(id="agents-pane", title="Agents")
+        return [Container(left, chart, shots, rollout, EventTail(id="tail"), agents, id="board")]
 
     @property
     def parts(self) -> frozenset[Part]:
-        seen = frozenset({Part.DRIFT, Part.EVENTS})
-        return seen | {Part.SNAPSHOTS} if self.app.size.width >= HUGE else seen
+        seen = {Part.DRIFT, Part.EVENTS, Part.AGENTS}
+        if self.app.size.width >= WIDE:
+            seen.add(Part.ROLLOUT)
+        if self.app.size.width >= HUGE:
+            seen.add(Part.SNAPSHOTS)
+        return frozenset(seen)
 
     def words(self, trainer: str | None) -> Sequence[str]:
         return ("status",)
@@ -72,22 +52,46 @@ class Overview(BoardScreen):
     def draw(self, board: Board) -> None:
         rows = board.overview["trainers"]
         self.set_class(not rows, "-empty")
-        start = self.project.command(("train", "--source", "FILE"))
-        self.query_one("#empty", Static).update(f"No trainers yet.\n\nNext:  {start}")
-        self.query_one("#trainers").border_title = f"Trainers {len(rows)}"
-        columns = [_COLUMNS[key] for key in self.pick(_NARROW, _WIDE, _HUGE)]
         narrow = self.app.size.width < WIDE
-        cells = {row["name"]: trainer_cells(row, is_narrow=narrow) for row in rows}
-        self.query_one("#rows", Rows).show(columns, cells, board.trainer)
-        worst = self.query_one("#next", Static)
-        worst.update(_next(board))
-        worst.display = bool(board.overview["problems"])
+        trainers = self.query_one("#trainers", Listing)
+        summary = Text.assemble(("Trainers", "bold"), "  ", live.summary(board, self.flow))
+        trainers.own_title = summary if narrow and rows and trainers.is_plain else None
+        trainers.own_note = _next(board)
+        trainers.show(
+            trainer_rows(board, is_narrow=narrow),
+            _TRAINERS,
+            empty=self.no_trainers(),
+            at=board.trainer,
+        )
+        self.query_one("#live", TextPane).show(
+            lambda width, height: live.pane(board, self.flow, width, height),
+            (board.overview["trainers"], board.fleet, self.flow.recent(30), board.past),
+        )
         if board.drift is not None:
             self.query_one("#drift", DriftChart).show(board.drift, board.trainer, self._no_drift(board))
         if board.events is not None:
-            self.query_one("#events", EventTail).show(board.events)
+            self.query_one("#tail", EventTail).show(board.events)
         if board.snapshots is not None:
-            self._draw_snapshots(board, board.snapshots)
+            shots = self.query_one("#shots", Listing)
+            shots.title = f"Snapshots of {board.trainer}"
+            shots.show(snapshot_rows(board, {}), _SHOTS, empty="none yet")
+        self._draw_rollout(board)
+        self._draw_agents(board)
+
+    def _draw_rollout(self, board: Board) -> None:
+        if board.rollout is not None:
+            shown, trainer = board.rollout.shown, board.trainer
+            self.query_one("#rollout-pane", TextPane).show(
+                lambda width, height: rollout_text.pane(shown, trainer, width, height),
+                (shown, trainer),
+                Text.assemble(("Rollout", "bold"), f"  {trainer}"),
+            )
+
+    def _draw_agents(self, board: Board) -> None:
+        fleet = board.fleet
+        self.query_one("#agents-pane", TextPane).show(
+            lambda width, height: live.agents_pane(fleet, width, height), fleet
+        )
 
     def _no_drift(self, board: Board) -> str:
         """Return what to say where there is no drift to draw."""
@@ -97,22 +101,17 @@ class Overview(BoardScreen):
             return f"{name} has learned nothing yet.\n\nNext:  {after}"
         return f"{name} has no verdict yet: a drift window must have enough labelled windows first."
 
-    def _draw_snapshots(self, board: Board, shots: Sequence[Snapshot]) -> None:
-        self.query_one("#shots-box").border_title = f"Snapshots — {board.trainer}"
-        cells = {str(shot.version): snapshot_cells(shot, board.rings(shot), None) for shot in shots}
-        self.query_one("#shots", Rows).show(_SNAPSHOTS, cells)
-
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if event.data_table.id == "rows" and event.row_key.value is not None:
-            self.post_message(Chosen(event.row_key.value))
+    def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
+        if event.rows.id == "trainers-rows":
+            self.post_message(Chosen(event.name))
 
 
 def _next(board: Board) -> Text:
-    """Return the worst problem and what to type, the chosen trainer's first."""
+    """Return the worst problem and what to type, the chosen trainer's first; nothing where all is well."""
     problems = sorted(board.overview["problems"], key=lambda each: each["trainer"] != board.trainer)
-    if not problems:
+    if not problems or not board.overview["trainers"]:
         return Text("")
     worst = problems[0]
-    more = f"   (+{len(problems) - 1} more)" if len(problems) > 1 else ""
-    said = plain(f"! {worst['trainer']}: {worst['problem']}")
-    return Text.assemble((said, WARN), "   Next: ", (worst["next"], "bold"), more)
+    more = f"  +{len(problems) - 1} more" if len(problems) > 1 else ""
+    said = plain(f" ! {worst['trainer']}: {worst['problem']}")
+    return Text.assemble((said, WARN), "  Next: ", (worst["next"], "bold"), more, " ")

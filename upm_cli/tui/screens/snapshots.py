@@ -1,128 +1,134 @@
-"""Screen 2: the snapshots of the chosen trainer, newest first, and everything about the one under the cursor."""
+"""Screen 2: the snapshots of the chosen trainer, newest first, their lineage, and everything about the chosen one."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
 
 from upm_cli.core.records import Snapshot
 from upm_cli.tui.board import Board, Part
-from upm_cli.tui.messages import VerifyAsked
+from upm_cli.tui.flow import Flow
+from upm_cli.tui.lineage import lineage
+from upm_cli.tui.messages import DiffAsked, VerifyAsked
 from upm_cli.tui.project import Project
-from upm_cli.tui.screens.base import BoardScreen
-from upm_cli.tui.text import BAD, NONE, loss_of, minute, plain, size, snapshot_cells, snapshot_status, version
-from upm_cli.tui.widgets.rows import Column, Rows
-
-_COLUMNS: Final = {
-    column.key: column
-    for column in (
-        Column("status", "Status"),
-        Column("version", "Version"),
-        Column("windows", "Windows", is_number=True),
-        Column("size", "Size", is_number=True),
-        Column("kept", "Kept"),
-        Column("proven", "Verified"),
-        Column("digest", "Digest"),
-        Column("created", "Created"),
-        Column("parent", "Parent"),
-        Column("loss", "Loss", is_number=True),
-        Column("note", "Note"),
-    )
-}
-_NARROW: Final = ("status", "version", "windows", "size", "kept", "proven", "digest")
-_WIDE: Final = ("status", "version", "created", "windows", "loss", "size", "kept", "proven", "digest")
-_HUGE: Final = ("status", "version", "created", "parent", "windows", "loss", "size", "kept", "proven", "digest", "note")
+from upm_cli.tui.rows_of import SNAPSHOTS, snapshot_rows
+from upm_cli.tui.screens.base import WIDE, BoardView
+from upm_cli.tui.text import BAD, NONE, QUIET, loss_of, minute, plain, size, snapshot_status, version
+from upm_cli.tui.widgets.listing import Listing
+from upm_cli.tui.widgets.panes import TextPane
+from upm_cli.tui.widgets.rows import Rows
 
 
-class Snapshots(BoardScreen):
+class Snapshots(BoardView):
     NAME = "snapshots"
     LABEL = "Snapshots"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "verify(False)", "Verify"),
-        Binding("V", "verify(True)", "Verify all", show=False),
-        Binding("i", "app.pin", "Pin"),
-        Binding("escape", "app.go('overview')", "Back", show=False),
-    ]
+    KEYS: ClassVar[tuple[str, ...]] = ("a", "b", "s", "u", "i")
+    PANES: ClassVar[tuple[str, ...]] = ("snapshots",)
 
-    def __init__(self, project: Project) -> None:
-        super().__init__(project)
+    def __init__(self, project: Project, flow: Flow) -> None:
+        super().__init__(project, flow)
         self._proven: dict[tuple[str, str], str] = {}  # (digest, file) → what is wrong, or ""
+        self._marked: tuple[str, int] | None = None  # trainer and version that others are compared with
 
     def body(self) -> Sequence[Widget]:
-        box = Container(Rows(id="rows"), Static(id="empty", markup=False), id="snapshots")
-        about = Static(id="about", markup=False)
-        about.border_title = "Snapshot"
-        return [box, about]
+        shots = Listing(SNAPSHOTS, id="snapshots", title="Snapshots")
+        return [Container(shots, TextPane(id="lineage", title="Lineage"), id="shots-board"), TextPane(id="about")]
 
     @property
     def parts(self) -> frozenset[Part]:
         return frozenset({Part.SNAPSHOTS})
 
     @property
-    def trainer(self) -> str | None:
-        """Whose snapshots are on the screen."""
-        return self._board.trainer if self._board is not None else None
+    def path(self) -> tuple[str, ...]:
+        shot = self.chosen
+        return (*super().path, version(shot.version)) if shot is not None else super().path
 
     def words(self, trainer: str | None) -> Sequence[str]:
         return ("snapshot", "list", *([trainer] if trainer else []))
 
     @property
     def chosen(self) -> Snapshot | None:
-        """The snapshot under the cursor."""
-        name = self.query_one("#rows", Rows).current
-        found = self._board.snapshots or () if self._board is not None else ()
-        return next((shot for shot in found if str(shot.version) == name), None)
+        name = self.query_one("#snapshots", Listing).current
+        return next((shot for shot in self._shots() if str(shot.version) == name), None)
+
+    def _shots(self) -> Sequence[Snapshot]:
+        return self._board.snapshots or () if self._board is not None else ()
 
     def draw(self, board: Board) -> None:
         if board.snapshots is None and board.trainer is not None:
             return
-        shots = board.snapshots or ()
-        self.set_class(not shots, "-empty")
-        self.query_one("#empty", Static).update(self._empty(board.trainer))
-        self.query_one("#snapshots").border_title = f"Snapshots {len(shots)} — {board.trainer or 'no trainer'}"
-        columns = [_COLUMNS[key] for key in self.pick(_NARROW, _WIDE, _HUGE)]
-        cells = {str(s.version): snapshot_cells(s, board.rings(s), self._is_whole(s)) for s in shots}
-        self.query_one("#rows", Rows).show(columns, cells)
+        listing = self.query_one("#snapshots", Listing)
+        marked = self._marked[1] if self._marked is not None and self._marked[0] == board.trainer else None
+        listing.show(
+            snapshot_rows(board, self._proven, marked),
+            [column.key for column in SNAPSHOTS],
+            empty=self._empty(board.trainer),
+            note="" if marked is None else f" {version(marked)} is marked: d compares with it, m lets go ",
+        )
         self._draw_about(board)
 
     def _empty(self, trainer: str | None) -> str:
         if trainer is None:
-            return f"No trainers yet.\n\nNext:  {self.project.command(('train', '--source', 'FILE'))}"
+            return self.no_trainers()
         after = self.project.command(("train", trainer, "--source", "FILE"))
         return f"{trainer} has no snapshots yet: they appear as it trains, or press s.\n\nNext:  {after}"
 
     def note_verified(self, shots: Sequence[Snapshot], found: dict[int, str]) -> None:
         """Remember what reading snapshots back has shown."""
         self._proven |= {_identity(shot): found[shot.version] for shot in shots if shot.version in found}
-        if self._board is not None:
-            self.draw(self._board)
+        self.redraw()
 
-    def action_verify(self, every: bool) -> None:
-        found = self._board.snapshots or () if self._board is not None else ()
+    def verify(self, every: bool) -> None:
         chosen = self.chosen
-        shots = tuple(found) if every else (chosen,) if chosen is not None else ()
+        shots = tuple(self._shots()) if every else (chosen,) if chosen is not None else ()
         if shots:
             self.post_message(VerifyAsked(shots))
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def mark(self) -> None:
+        shot = self.chosen
+        if shot is not None:
+            here = (shot.trainer, shot.version)
+            self._marked = None if self._marked == here else here
+            self.redraw()
+
+    def compare(self) -> None:
+        """Compare the marked snapshot, else what is live, else the parent, with the one under the cursor."""
+        after = self.chosen
+        before = self._base_of(after) if after is not None else None
+        if after is None:
+            return
+        if before is None:
+            self.notify("mark another one with m first: there is nothing to compare it with", markup=False)
+            return
+        self.post_message(DiffAsked(before, after))
+
+    def _base_of(self, shot: Snapshot) -> Snapshot | None:
+        rows = {each.version: each for each in self._shots()}
+        live = self._board.details[shot.trainer]["active"] if self._board is not None else {}
+        marked = self._marked[1] if self._marked is not None and self._marked[0] == shot.trainer else None
+        wanted = (marked, live.get("global"), live.get("canary"), shot.parent)
+        return next((rows[each] for each in wanted if each in rows and each != shot.version), None)
+
+    def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         if self._board is not None:
             self._draw_about(self._board)
 
-    def _is_whole(self, shot: Snapshot) -> bool | None:
-        problem = self._proven.get(_identity(shot))
-        return None if problem is None else not problem
-
     def _draw_about(self, board: Board) -> None:
-        about, shot = self.query_one("#about", Static), self.chosen
+        about, shot = self.query_one("#about", TextPane), self.chosen
         about.display = shot is not None
         if shot is None:
             return
-        about.border_title = f"{shot.trainer} {version(shot.version)}"
-        about.update(_about(shot, snapshot_status(shot, board.rings(shot)), self._proven.get(_identity(shot))))
+        status, problem = snapshot_status(shot, board.rings(shot)), self._proven.get(_identity(shot))
+        title = Text.assemble((f"{shot.trainer} {version(shot.version)}", "bold"))
+        about.show(lambda width, height: _about(shot, status, problem), (shot, status.plain, problem), title)
+        if self.app.size.width >= WIDE:
+            shots, chosen = tuple(self._shots()), shot.version
+            self.query_one("#lineage", TextPane).show(
+                lambda width, height: lineage(shots, board, chosen, height),
+                (shots, chosen, board.details[shot.trainer]["active"]),
+            )
 
 
 def _identity(shot: Snapshot) -> tuple[str, str]:
@@ -134,15 +140,19 @@ def _about(shot: Snapshot, status: Text, problem: str | None) -> Text:
     when = f"made {minute(shot.created_at_ms)}   last activated {minute(shot.activated_at_ms)}"
     lines = [
         Text.assemble(status, f"   parent {version(shot.parent)}   {when}"),
-        Text.assemble(
-            f"log {shot.first_seq:,} to {shot.last_seq:,}   {shot.windows:,} windows   loss {loss_of(shot.metrics)}"
+        _fact(
+            "log", f"{shot.first_seq:,} to {shot.last_seq:,}   {shot.windows:,} windows   loss {loss_of(shot.metrics)}"
         ),
-        Text.assemble(f"sha256 {shot.digest}"),
-        Text.assemble(f"file {shot.path}   {shot.codec} {size(shot.size_bytes)} of {size(shot.raw_bytes)}"),
-        Text.assemble(f"note {plain(shot.note or NONE)}"),
+        _fact("sha256", shot.digest),
+        _fact("file", f"{shot.path}   {shot.codec} {size(shot.size_bytes)} of {size(shot.raw_bytes)}"),
+        _fact("note", plain(shot.note or NONE)),
     ]
     if problem:
         lines.insert(1, Text(f"damaged: {plain(problem)}", style=BAD))
     if shot.quarantined:
         lines.insert(1, Text(f"quarantined: {plain(shot.quarantine_reason or 'no reason given')}", style=BAD))
     return Text("\n").join(lines)
+
+
+def _fact(name: str, value: str) -> Text:
+    return Text.assemble((f"{name:<7} ", QUIET), value)

@@ -10,11 +10,10 @@ from upm_cli.tui.told import Told
 class EventTail(Widget):
     """Draws the end of a list of lines, the newest at the bottom."""
 
-    BORDER_TITLE = "Events"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._events: tuple[Told, ...] = ()
+        self.border_title = Text("Events", style="bold")
 
     def show(self, events: tuple[Told, ...]) -> None:
         """Draw the end of `events` from now on."""
@@ -31,6 +30,7 @@ class EventTail(Widget):
         for n, each in enumerate(shown):
             text.append("\n" if n else "")
             text.append(f"{each.at[5:10]} {each.at[11:19]}Z ", style=QUIET)
-            text.append(f"{each.kind:<{kind_width}} ", style=BAD if each.is_grave else "")
-            text.append(f"{each.subject} {each.text}")
+            text.append(f"{each.kind:<{kind_width}} ", style=BAD if each.is_grave else "cyan")
+            text.append(each.subject)
+            text.append(f" {each.text}", style="" if each.is_grave else QUIET)
         return text
