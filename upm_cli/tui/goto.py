@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 from upm_cli.errors import UsageError
+from upm_cli.nearest import nearest
 
 #: Words for each screen, its name first; any beginning of one that is clear is enough.
 SCREENS: Final = {
@@ -75,8 +75,8 @@ def _meant(word: str) -> str:
         return next(iter(meant))
     if meant:
         raise UsageError(f":{word} could be {' or '.join(meant)}", hint="type one letter more")
-    near = get_close_matches(word, names, 1)
-    hint = f"did you mean :{near[0]}?" if near else f"one of {', '.join([*SCREENS, *VERBS])}"
+    near = nearest(word, names)
+    hint = f"did you mean :{near}?" if near else f"one of {', '.join([*SCREENS, *VERBS])}"
     raise UsageError(f"there is no {word!r} to go to", hint=hint)
 
 
