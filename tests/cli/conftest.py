@@ -38,6 +38,7 @@ supervisor: {default_trainers: [{name: main}]}
 policy: {canary_tenants: ['*']}
 """
 WINDOWS = 2000
+ROOT = Path(__file__).resolve().parents[2]
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
@@ -196,6 +197,37 @@ def as_user(clean_environment: None) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+@pytest.fixture
+def on_path(tmp_path: Path, clean_environment: None) -> dict[str, str]:
+    """An environment for a shell that finds `upm` and `python`, and prints tables as on a terminal."""
+    (tmp_path / "bin").mkdir()
+    for name, arguments in {"upm": "-m upm_cli", "python": ""}.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+        program.chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    more = {"PYTHONPATH": str(ROOT), "UPM_OUTPUT": "table", "XDG_STATE_HOME": str(tmp_path / "agents")}
+    return {**os.environ, "PATH": path, **more}
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many MiB, where the machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(mib: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no disk of our own can be mounted here: {mounted.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @dataclass
 class Paced:
     """A project on a clock that is moved: a trainer whose learning and whose contests are made up."""
@@ -296,7 +328,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
             folder.parent.mkdir()
-            env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-m", "upm_cli", "demo", str(folder), "--json"]
             done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr

@@ -237,23 +237,10 @@ def test_a_folder_where_no_project_can_be_made_is_named(tmp_path: Path, as_user:
     assert str(locked / "project") in done[2]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MiB, where the machine lets us mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk of our own can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(
-    small_disk: Path, trained: Shell, new_shell: Callable[[Path], Shell], tmp_path: Path
+    mount_disk: Callable[[int], Path], trained: Shell, new_shell: Callable[[Path], Shell], tmp_path: Path
 ) -> None:
+    small_disk = mount_disk(16)
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps(trained.event(i)) + "\n" for i in range(2000, 4000)))
     shutil.copytree(trained.folder, small_disk / "project")

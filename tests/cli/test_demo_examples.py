@@ -1,9 +1,8 @@
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_examples_page_work_word_for_word(tmp_path: Path) -> None:
+def test_the_commands_of_the_examples_page_work_word_for_word(tmp_path: Path, on_path: Mapping[str, str]) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    programs = {"upm": "-m upm_cli", "python": ""}
-    (tmp_path / "bin").mkdir()
-    for name, arguments in programs.items():
-        program = tmp_path / "bin" / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
-        program.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "examples/README.md").read_text(), re.MULTILINE | re.DOTALL)
     script = "set -e\n" + "".join(blocks) + "upm drift-report triage --json > report.json\n"
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=on_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "mail/report.json").read_text())
     failed = [window["start"] for window in report["windows"] if window["verdict"] == "fail"]

@@ -52,7 +52,9 @@ def doctor(
     if restore and not ctx.change.dry_run:
         ctx.confirm("this puts an earlier state in the place of one that does not open")
         done = ops.go_back(ctx.home, ctx.clock, actor=ctx.actor)
-        said = f"went back to {done['from']}; the damaged file is {done['kept_damaged_as']}"
+        corrupt = done["kept_damaged_as"]
+        kept = f"the damaged file is {corrupt}" if corrupt else "there was no file to keep"
+        said = f"went back to {done['from']}; {kept}"
         emit(ctx, done, text=said if done["restored"] else "the state opens: nothing was changed")
         return ExitCode.DONE
     target = None if bundle is None else bundles.check_name(bundle)
