@@ -160,9 +160,7 @@ class _Ended:
         return True
 
 
-def test_trainers_that_share_a_process_learn_what_each_would_alone(
-    site: Site, untouched: Path, tmp_path: Path
-) -> None:
+def test_trainers_that_share_a_process_learn_what_each_would_alone(site: Site, untouched: Path, tmp_path: Path) -> None:
     site.order(site.jobs())
     assert site.run(site.all_learned()) == 143
     for name in NAMES:
@@ -232,7 +230,9 @@ def test_neither_a_damaged_trainer_nor_one_that_was_removed_stops_the_others(sit
     assert (told["state"], told["error"]["code"]) == ("failed", "UPM-E090")
 
 
-def broken(monkeypatch: pytest.MonkeyPatch, name: str, error: Callable[[], Exception], times: int = 10_000) -> list[int]:
+def broken(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Callable[[], Exception], times: int = 10_000
+) -> list[int]:
     """Let the turns of one trainer fail."""
     turn, failed = TrainerJob.turn, [0]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli.clock import Clock
 from upm_cli.core.records import DriftStatus, DriftWindow, Mode, Ring, RolloutRow, Segment, Snapshot, Stream, Trainer
 from upm_cli.ids import iso
+from upm_cli.ops import supervisor
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import activations, drift, dwells, lease, rollouts, runfiles, segments, snapshots, streams, trainers
 
@@ -100,10 +101,11 @@ def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, An
 def overview_of(
     store: "Store", shown: Sequence[Mapping[str, Any]], workers: list[dict[str, Any]], now_ms: int
 ) -> dict[str, Any]:
-    """Return the overview of trainers and workers that were read already; reads nothing itself."""
+    """Return the overview of trainers and workers that were read already; of itself it reads only a note in run/."""
     return {
         "at": iso(now_ms),
         "home": str(store.home),
+        "supervisor": supervisor.line(store, now_ms),
         "workers": workers,
         "trainers": [_row(details, workers, now_ms) for details in shown],
         "problems": [problem for details in shown for problem in _problems(details)],
