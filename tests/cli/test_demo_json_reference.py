@@ -71,6 +71,8 @@ COMMANDS = {
     "`upm adapter remove`": ["adapter", "remove", "edge", "--yes"],
 }
 NEEDS_AN_AGENT = ("`upm agent serve`", "`upm agent status`")  # tests/agent looks at these
+#: What needs a supervisor is checked beside it: test_supervisor_commands.py and tests/process/test_up.py.
+SUPERVISED = ("`upm ps`", "`upm down`", "`upm restart`", "`upm logs`", "`upm up --detach`")
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}
 
 
@@ -112,4 +114,4 @@ def test_every_command_prints_the_fields_that_are_documented(
         assert fields(said, known) == known, section
         rows = [said, *said.get("trainers", [])]
         assert all(set(row["windows"]) == WINDOWS for row in rows if isinstance(row.get("windows"), dict))
-    assert set(page) == set(NEEDS_AN_AGENT)
+    assert set(page) == {*NEEDS_AN_AGENT, *SUPERVISED}

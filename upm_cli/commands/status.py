@@ -38,13 +38,14 @@ def status(ctx: Context) -> None:
     if ctx.output != "table":
         emit(ctx, overview, Table(key="trainers", columns=[Column(key) for key in _KEYS]))
         return
-    alive = sum(1 for worker in overview["workers"] if worker["alive"])
-    ctx.say.note(f"{alive} worker{'' if alive == 1 else 's'} running   state {overview['home']}   {overview['at']}")
+    ctx.say.note(f"{_running(overview)}   state {overview['home']}   {overview['at']}")
     rows = [{**row, **_shown(row)} for row in overview["trainers"]]
     empty = "no trainers yet: upm train --source FILE"
     emit(ctx, {**overview, "trainers": rows}, Table(key="trainers", columns=columns, empty=empty))
     if overview["adapters"]["total"]:
         ctx.say.note(adapters_in_words(overview["adapters"]))
+    for said in (overview["supervisor"] or {"problems": []})["problems"]:
+        ctx.say.note(f"supervisor: {said}.   Next: upm ps")
     for problem in overview["problems"]:
         ctx.say.note(f"{problem['trainer']}: {problem['problem']}.   Next: {problem['next']}")
 
@@ -62,6 +63,18 @@ _KEYS = (
     "lag",
     "last_loss",
 )
+
+
+def _running(overview: Mapping[str, Any]) -> str:
+    """Return what runs: the supervisor and its workers, or the workers of somebody's `upm train`."""
+    from upm_cli.ops.rollout_words import duration
+
+    found = overview["supervisor"]
+    if found is None:
+        alive = len({worker.get("pid") for worker in overview["workers"] if worker["alive"]})
+        return f"{alive} worker{'' if alive == 1 else 's'} running"
+    restarts = f"   {found['restarts']} restarts" if found["restarts"] else ""
+    return f"● {found['state']} for {duration(int(found['up_s'] * 1000))}   {found['workers']} workers{restarts}"
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:

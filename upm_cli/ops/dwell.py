@@ -7,7 +7,7 @@ from upm_cli.core.records import Dwell
 from upm_cli.core.rollouts.clock import elapsed
 from upm_cli.core.rollouts.state import Instant
 from upm_cli.ops.proof import judged_at_ms
-from upm_cli.store import dwells, evidence
+from upm_cli.store import dwells, evidence, trainers
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -41,8 +41,8 @@ def pass_time(store: "Store", clock: Clock, settings: "Settings", name: str) -> 
         return
     is_judged = judged is not None and wall_ms - judged_at_ms(judged) <= settings.rollout.max_evidence_age_ms
     with store.write(actor=ACTOR) as tx:
-        if dwells.find(tx, name) != last:
-            return  # somebody else counted this time meanwhile
+        if dwells.find(tx, name) != last or trainers.find(tx, name) is None:
+            return  # somebody else counted this time meanwhile, or removed the trainer
         added_s = counted / 1000 if is_judged else 0.0
         kept_s = 0.0 if last is None else last.shadow_s
         dwells.put(

@@ -12,7 +12,7 @@ from upm_cli.core.features.tests import Finding
 from upm_cli.core.records import FeatureWatch, Trainer
 from upm_cli.ops import feature_drift
 from upm_cli.ops.feature_drift import ReferenceRows
-from upm_cli.store import collect, feature_watches, log
+from upm_cli.store import collect, feature_watches, log, trainers
 
 if TYPE_CHECKING:
     from upm_cli.store.session import Store, Tx
@@ -57,6 +57,7 @@ def commit(store: "Store", clock: Clock, going: Going, row: FeatureWatch) -> boo
     """Write `row` in place of what was there before; False when somebody else has written it meanwhile."""
     before = going.before
     with store.write(actor=ACTOR) as tx:
+        trainers.get(tx, row.trainer)  # it may have been removed
         if feature_watches.find(tx, row.trainer) != before:
             return False
         if going.lost:

@@ -77,6 +77,10 @@ def _jump(details: Details) -> str:
     return f"{details['what']}: the wall clock moved by {details['wall_ms']:,} ms, {details['counted_ms']:,} ms count"
 
 
+def _stop(details: Details) -> str:
+    return "after everything that was read is learned" if details["drain"] else ""
+
+
 def _tenant(details: Details) -> str:
     before, after = (_version(details[key]) for key in ("from_version", "to_version"))
     return f"tenant {details['tenant']}: " + (f"{before} → {after}" if before != after else f"stays on {after}")
@@ -254,6 +258,8 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "trainer.remove": _remove,
     "trainer.pause": _nothing,
     "trainer.resume": _nothing,
+    "supervisor.stop": _stop,
+    "worker.restart": _nothing,
     "state.restored": _restored,
     "doctor.fix": _fixed,
     "evidence.verdict": _verdict,

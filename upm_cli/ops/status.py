@@ -18,7 +18,7 @@ from upm_cli.core.records import (
     Trainer,
 )
 from upm_cli.ids import iso
-from upm_cli.ops import adapters
+from upm_cli.ops import adapters, supervisor
 from upm_cli.ops.influence import influence_of
 from upm_cli.ops.states import ORDER
 from upm_cli.ops.trainers import train_lease
@@ -144,10 +144,11 @@ def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, An
 def overview_of(
     store: "Store", shown: Sequence[Mapping[str, Any]], workers: list[dict[str, Any]], now_ms: int
 ) -> dict[str, Any]:
-    """Return the overview of trainers and workers that were read already; reads nothing itself."""
+    """Return the overview of trainers and workers that were read already; of itself it reads only a note in run/."""
     return {
         "at": iso(now_ms),
         "home": str(store.home),
+        "supervisor": supervisor.line(store, now_ms),
         "workers": workers,
         "trainers": [_row(details, workers, now_ms) for details in shown],
         "problems": [problem for details in shown for problem in _problems(details)],

@@ -1,5 +1,6 @@
 """Trainers as a whole: add, find, pause, resume, remove."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from upm_cli.errors import RefusedError, UsageError
 from upm_cli.ids import check_name
 from upm_cli.nearest import choices
 from upm_cli.store import activations, adapters, drift, freezes, lease, snapshots, sources, streams, trainers
+from upm_cli.store.wishes import SUPERVISOR
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings, TrainerSettings
@@ -115,7 +117,8 @@ def set_desired(
 def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool = False) -> dict[str, Any]:
     """Forget a trainer, its snapshots and its drift windows; its event log, the ledger and its incidents stay.
 
-    Raises RefusedError while it serves tenants, BusyError while it is being trained.
+    A supervisor that has it lets go of it then. Raises RefusedError while it serves tenants, BusyError while somebody
+    else trains it.
     """
     with store.read() as reader:
         trainer = trainers.get(reader, name)
@@ -124,7 +127,7 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
     plan = {"trainer": name, "snapshots": count, "stream_kept": trainer.stream, "removed": not dry_run}
     if dry_run:
         return plan
-    with lease.acquire(store.home, train_lease(name), f"upm trainer remove {name}"), store.write(actor=actor) as tx:
+    with _nobody_trains(store, name), store.write(actor=actor) as tx:
         _refuse_serving(tx, name)
         for snapshot in snapshots.list_for(tx, name):
             snapshots.remove(tx, name, snapshot.version)
@@ -137,6 +140,17 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         trainers.remove(tx, name)
         tx.ledger("trainer.remove", name, reason=reason, snapshots=count)
     return plan
+
+
+def _nobody_trains(store: "Store", name: str) -> "contextlib.AbstractContextManager[object]":
+    """Hold the lease of the trainer for the block, unless a supervisor has it: what its workers still write is refused.
+
+    They look the trainer up in each commit.
+    """
+    held, supervisor = lease.holder(store.home, train_lease(name)), lease.holder(store.home, SUPERVISOR)
+    if held is not None and supervisor is not None and (held.pid, held.started) == (supervisor.pid, supervisor.started):
+        return contextlib.nullcontext()
+    return lease.acquire(store.home, train_lease(name), f"upm trainer remove {name}")
 
 
 def _refuse_serving(reader: "Reader", name: str) -> None:

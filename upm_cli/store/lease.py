@@ -6,6 +6,7 @@ in the state.
 """
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from upm_cli.store import fsio
 from upm_cli.store.filelock import FileLock, Holder, current_holder, noted_holder
 from upm_cli.store.layout import RUN
 
-__all__ = ["Holder", "Lease", "acquire", "holder"]
+__all__ = ["Holder", "Lease", "acquire", "holder", "is_ours"]
 
 _TRIES: Final = 5  # somebody who only looks whether the lease is held has it for some microseconds
 _PAUSE_S: Final = 0.005
@@ -70,6 +71,12 @@ def acquire(home: Path, name: str, command: str) -> Lease:
 def holder(home: Path, name: str) -> Holder | None:
     """Return who has the lease `name`, or None."""
     return current_holder(_path(home, name))
+
+
+def is_ours(home: Path, name: str) -> bool:
+    """Say whether this process has the lease `name` for all to see: its file may have been removed and made anew."""
+    found = holder(home, name)
+    return found is not None and found.pid == os.getpid()
 
 
 def _path(home: Path, name: str) -> Path:

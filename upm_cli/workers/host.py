@@ -16,7 +16,7 @@ from typing import Any
 from upm_cli.core import supervision
 from upm_cli.core.placement import JobSpec, Kind, is_pool
 from upm_cli.core.supervision import Action, Exit, Observation, Phase, State
-from upm_cli.errors import UpmError
+from upm_cli.errors import NotFoundError, UpmError
 from upm_cli.ops.tidy import EVERY_S, sweep
 from upm_cli.store import lease, positions, runfiles
 from upm_cli.store.positions import Positions
@@ -217,6 +217,8 @@ class Host:
             if slot.job is not None:
                 self._doing.say(slot.spec.label)
                 slot.job.close()
+        except NotFoundError:
+            runfiles.remove_status(self._worker.store.home, slot.spec.label)  # its trainer was removed
         except Exception as exc:
             if not self._shares:
                 raise

@@ -1,5 +1,6 @@
 """The trainer's job: fold over the log as it grows, commit, go on."""
 
+from upm_cli.errors import BusyError
 from upm_cli.ops.tidy import EVERY_S, tidy_trainer
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
@@ -44,7 +45,8 @@ class TrainerJob:
             if session.must_commit or (session.dirty and (due or not session.is_ahead)):
                 session.commit()
                 self._committed_at_s = clock.monotonic_s()
-        except SupersededError:
+        except SupersededError as exc:
+            self._refuse_to_fight(exc)
             self._session = self._open()
             return Turn.MOVED
         self._tell()
@@ -61,6 +63,20 @@ class TrainerJob:
         tidy_trainer(self._worker.store, self._name)
         self._tell("stopped", force=True)
         self._worker.flush(force=True)
+
+    def _refuse_to_fight(self, cause: SupersededError) -> None:
+        """Raise BusyError when it was another worker who took the trainer, and not a rollback that moved it.
+
+        That happens to a process that was stopped for long, when somebody took its lease by removing the file.
+        """
+        worker = self._worker
+        if not lease.is_ours(worker.store.home, worker.name):
+            raise BusyError(
+                f"another worker has taken trainer {self._name}; what this one had not committed is left to it",
+                hint="nothing is lost; upm ps shows who works",
+                code="UPM-E075",
+                context={"trainer": self._name},
+            ) from cause
 
     def _open(self) -> TrainingSession:
         worker = self._worker
