@@ -43,7 +43,7 @@ class DemoAgents:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("UPM_")}
         for name, tenant in TENANT_OF.items():
             about = ["--tenant", tenant, "--name", name, "--cache", str(self.project / f".{name}")]
-            command = [sys.executable, "-m", "upm_cli.agent", "watch", FOLDER, *about, "--every-s", "0.05"]
+            command = [sys.executable, "-m", "upm_cli.agent", "watch", FOLDER, *about, "--every-s", "0.2"]
             self._running[name] = subprocess.Popen(
                 command, cwd=self.project, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
