@@ -23,7 +23,7 @@ AGENTS: Final = (
     Column("agents", "Agents", rank=6),
     Column("attempts", "Tries", is_number=True, rank=4),
     Column("kind", "Kind", rank=7),
-    Column("location", "Where", rank=8, least=12),
+    Column("location", "Where", rank=8, least=24),
     Column("why", "Why", rank=3, least=16),
 )
 EVENTS: Final = (
