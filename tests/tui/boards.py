@@ -336,7 +336,7 @@ def fleet() -> dict[str, Any]:
     adapters = [
         {
             "adapter_key": f"edge-{n}",
-            "tenant": "acme" if n % 2 else None,
+            "tenant": "acme" if n % 2 else "",
             "trainer": "search",
             "kind": "http" if n % 2 else "directory",
             "location": f"https://edge-{n}.example:8443",
@@ -345,11 +345,12 @@ def fleet() -> dict[str, Any]:
             "version": 130 if status == "synced" else 129,
             "desired_version": 130,
             "epoch": 7,
-            "last_synced_at": NOW_MS - n * 60_000,
+            "last_synced_at": iso(NOW_MS - n * 60_000),
             "attempts": 4 if status == "errored" else 1,
             "last_error": "connection refused" if status == "errored" else None,
             "lag_versions": 0 if status == "synced" else 1,
-            "agents": [],
+            "why": "connection refused" if status == "errored" else None,
+            "agents": {"on": 17, "behind": 2, "stale": 1} if n == 4 else None,
         }
         for n, status in enumerate(states)
     ]

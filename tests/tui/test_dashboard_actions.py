@@ -1,13 +1,16 @@
 """What the keys do to a real state: asked first, done by the ops of the command line, and on the record."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import Input
 
-from upm_cli.ops import fleet, rollout
+from upm_cli.core.records import AdapterStatus
+from upm_cli.ops import rollout
+from upm_cli.store import adapters
 from upm_cli.store.session import Store
 from upm_cli.testing import prove
 from upm_cli.tui.screens.confirm import Confirm
@@ -376,12 +379,49 @@ def test_p_promotes_a_step_that_the_gates_allow_and_records_what_the_command_doe
     ]
 
 
-def test_agents_that_would_get_it_are_told_where_they_are_known(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {**fleet.NOTHING, "adapters": [{"trainer": "main"}] * 17}
-    monkeypatch.setattr(fleet, "overview", lambda *given: known)
+def follow(bench: Any, *tenants: str) -> None:
+    """Let a directory follow main for `tenants`."""
+    named = [word for tenant in tenants for word in ("--tenant", tenant)]
+    bench.cli("adapter", "add", "edge", "--kind", "directory", "--path", str(bench.folder / "models"), *named)
+
+
+def test_agents_that_would_get_it_are_told(bench: Any) -> None:
+    follow(bench, "acme", "bank")
 
     async def steps(hand: Any) -> None:
         await hand.press("a")
-        await hand.sees("17 agents get it next")
+        await hand.sees("2 agents get it next")
 
     bench.drive(steps)
+
+
+def test_r_lets_deliveries_that_were_given_up_begin_anew(bench: Any) -> None:
+    bench.cli("activate", "main", "3", "--yes")
+    follow(bench, "acme")
+    bench.cli("sync", "run")
+    with bench.store.write() as tx:
+        (row,) = adapters.list_all(tx)
+        given_up = replace(row, status=AdapterStatus.ERRORED, attempts=8, failures=8, last_error="it was full")
+        adapters.put_many(tx, [given_up])
+
+    async def steps(hand: Any) -> None:
+        await hand.press("r")
+        await hand.hears("put the cursor on an agent first")
+        await hand.sees("✗ 1 errored", "! main: adapter edge errored: it was full")
+        await hand.press("5")
+        await hand.sees("✗ errored", "edge", "it was full")
+        await hand.press("r")
+        await hand.sees("Deliver to edge again", "acme: v3 → v3 after 8 attempts: it was full")
+        await hand.sees("upm sync retry edge --yes")
+        assert "adapter.retry" not in {entry[0] for entry in bench.record()}
+        await hand.press("y")
+        await hand.hears("edge: 1 pointer due now")
+        await hand.sees("○ pending")
+        await hand.press("r")
+        await hand.hears("nothing of edge was given up or waits")
+
+    bench.drive(steps, size=(120, 36))
+    assert bench.record()[-1][:3] == ("adapter.retry", "edge", "ada")
+    with bench.store.read() as reader:
+        (row,) = adapters.list_all(reader)
+    assert (row.status, row.attempts) == (AdapterStatus.PENDING, 0)

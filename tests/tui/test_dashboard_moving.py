@@ -211,7 +211,7 @@ def test_y_copies_the_command_of_each_screen_and_pane(show: Any) -> None:
             "upm drift-report search --by feature",
         ],
         "4": ["upm rollout status search", "upm tenant list search", "upm rollout history search"],
-        "5": ["upm adapter list"],
+        "5": ["upm sync status"],
         "6": ["upm events"],
         "7": ["upm status"],
     }

@@ -23,7 +23,8 @@ EVERYTHING = frozenset(Part)
 def test_the_board_is_what_the_status_command_prints(bench: Any) -> None:
     project = bench.project()
     board = BoardReader(project).read(None, EVERYTHING)
-    assert board.overview == status.overview(bench.store, bench.clock, project.settings)
+    told = status.overview(bench.store, bench.clock, project.settings)
+    assert {**board.overview, "adapters": board.fleet} == told
     assert board.details["main"] == status.trainer_details(bench.store, project.settings, "main")
     assert [shot.version for shot in board.snapshots] == [4, 3, 2, 1]
     assert [event.kind for event in board.events].count("snapshot.created") == 4

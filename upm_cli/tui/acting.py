@@ -80,6 +80,13 @@ class Acting(Reading):
     def action_pin(self) -> None:
         self._propose_for_shot("pin", "pin")
 
+    def action_retry(self) -> None:
+        key = self.base.adapter
+        if key is None:
+            self.say("put the cursor on an agent first: 5 shows them")
+        else:
+            self._propose(_planner("retry", key), f"deliver to {key} again", ("sync", "retry"))
+
     def _propose_for_shot(self, verb: str, word: str) -> None:
         shot = self._shot
         if shot is None:
@@ -206,10 +213,10 @@ class Acting(Reading):
 
 
 def _planner(verb: str, word: str = "latest", shot: Snapshot | None = None) -> Planner:
-    """Return what plans an action; `word` names a version to activate, `shot` the snapshot it is about."""
+    """Return what plans an action; `word` names a version or an adapter, `shot` the snapshot it is about."""
 
     def plan(project: Project, trainer: str) -> Plan:
-        from upm_cli.tui import plans, rollout_plans
+        from upm_cli.tui import fleet_plans, plans, rollout_plans
 
         if shot is not None:
             return {"release": plans.plan_release, "pin": plans.plan_pin}[verb](project, trainer, shot)
@@ -223,6 +230,7 @@ def _planner(verb: str, word: str = "latest", shot: Snapshot | None = None) -> P
             "abort": partial(rollout_plans.plan_ask, verb="abort"),
             "hold": rollout_plans.plan_hold,
             "begin": rollout_plans.plan_begin,
+            "retry": partial(fleet_plans.plan_retry, key=word),
         }
         return planners[verb](project, trainer)
 

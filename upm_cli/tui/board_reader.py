@@ -42,20 +42,22 @@ class BoardReader:
         trainer = wanted if wanted in self._details else next(iter(names), None)
         found: dict[Part, Any] = {}
         troubles: dict[Part, UpmError] = {}
-        for part in sorted(parts - {Part.PROCESSES, Part.STRIPS}):
+        for part in sorted((parts | {Part.AGENTS}) - {Part.PROCESSES, Part.STRIPS}):
             try:
                 found[part] = self._part(part, "" if part in _OF_ALL else trainer)
             except UpmError as exc:
                 troubles[part] = exc
+        agents = found.get(Part.AGENTS) or fleet.NOTHING
+        overview = status.overview_of(project.store, list(self._details.values()), workers, now_ms)
         return Board(
-            overview=status.overview_of(project.store, list(self._details.values()), workers, now_ms),
+            overview={**overview, "problems": [*overview["problems"], *fleet.problems(agents)]},
             details=dict(self._details),
             trainer=trainer,
             drift=found.get(Part.DRIFT),
             events=found.get(Part.EVENTS),
             snapshots=found.get(Part.SNAPSHOTS),
             rollout=found.get(Part.ROLLOUT),
-            fleet=found.get(Part.AGENTS) or fleet.NOTHING,
+            fleet=agents,
             usage=_usage(workers) if Part.PROCESSES in parts else {},
             at_ms=now_ms,
             troubles=troubles,

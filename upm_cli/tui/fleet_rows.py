@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from upm_cli.ids import parse_iso
-from upm_cli.tui.live import AGENT_SIGNS
+from upm_cli.tui.live import AGENT_SIGNS, why_of
 from upm_cli.tui.text import BAD, NONE, QUIET, WARN, age, clip, plain, right, version
 from upm_cli.tui.told import Told
 from upm_cli.tui.widgets.listing import Row
@@ -16,14 +16,15 @@ AGENTS: Final = (
     Column("status", "Status"),
     Column("agent", "Agent"),
     Column("tenant", "Tenant"),
-    Column("trainer", "Trainer", rank=4),
+    Column("trainer", "Trainer", rank=5),
     Column("version", "Has"),
     Column("lag", "Behind", is_number=True, rank=1),
     Column("synced", "Synced", is_number=True, rank=2),
-    Column("attempts", "Tries", is_number=True, rank=5),
-    Column("kind", "Kind", rank=6),
-    Column("location", "Where", rank=7, least=12),
-    Column("error", "Last error", rank=3, least=12),
+    Column("agents", "Agents", rank=6),
+    Column("attempts", "Tries", is_number=True, rank=4),
+    Column("kind", "Kind", rank=7),
+    Column("location", "Where", rank=8, least=24),
+    Column("why", "Why", rank=3, least=16),
 )
 EVENTS: Final = (
     Column("at", "Time"),
@@ -46,7 +47,7 @@ def worst_agents(adapters: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
         adapters,
         key=lambda each: (
             _ORDER.get(each["status"], 0),
-            -(each.get("lag_versions") or 0),
+            -(each["lag_versions"] or 0),
             each["adapter_key"],
             each["tenant"] or "",
         ),
@@ -65,7 +66,8 @@ def agent_status(each: Mapping[str, Any]) -> Text:
 
 
 def _agent(each: Mapping[str, Any], now_ms: int) -> Row:
-    lag, at_ms = each.get("lag_versions"), _ms(each.get("last_synced_at"))
+    lag, at = each["lag_versions"], each["last_synced_at"]
+    at_ms = None if at is None else parse_iso(at)
     has = version(each["version"])
     wants = "" if each["version"] == each["desired_version"] else f" → {version(each['desired_version'])}"
     return Row(
@@ -77,10 +79,11 @@ def _agent(each: Mapping[str, Any], now_ms: int) -> Row:
             "version": Text.assemble(has, (wants, WARN)),
             "lag": Text(NONE if lag is None else f"{lag:,}", style=WARN if lag else "", justify="right"),
             "synced": right("never" if at_ms is None else f"{age((now_ms - at_ms) / 1000)} ago"),
-            "attempts": right(f"{each.get('attempts') or 0:,}"),
-            "kind": Text(plain(each.get("kind") or "")),
-            "location": Text(clip(plain(each.get("location") or ""), 60), style=QUIET),
-            "error": Text(clip(plain(each.get("last_error") or ""), 80), style=BAD),
+            "agents": _on(each["agents"]),
+            "attempts": right(f"{each['attempts']:,}"),
+            "kind": Text(plain(each["kind"])),
+            "location": Text(clip(plain(each["location"]), 60), style=QUIET),
+            "why": Text(clip(why_of(each), 80), style=BAD if each["last_error"] else QUIET),
         },
         values={
             "status": _ORDER.get(each["status"], 0),
@@ -90,24 +93,24 @@ def _agent(each: Mapping[str, Any], now_ms: int) -> Row:
             "version": each["version"],
             "lag": lag,
             "synced": at_ms,
-            "attempts": each.get("attempts"),
+            "attempts": each["attempts"],
         },
         fields={
             "agent": each["adapter_key"],
             "tenant": each["tenant"] or "",
             "trainer": each["trainer"],
             "status": each["status"],
-            "kind": str(each.get("kind") or ""),
+            "kind": each["kind"],
         },
-        more=plain(each.get("location") or ""),
+        more=plain(f"{each['location']} {each['why'] or ''}"),
     )
 
 
-def _ms(instant: Any) -> int | None:
-    """Return Unix milliseconds of what the overview has as an instant: a number, or ISO 8601."""
-    if not instant:
-        return None
-    return parse_iso(instant) if isinstance(instant, str) else int(instant)
+def _on(agents: Mapping[str, int] | None) -> Text:
+    """Return how many of the agents behind an adapter have what it delivers; None: it knows of none."""
+    told = () if agents is None else ((agents[name], name) for name in ("on", "behind", "stale"))
+    parts = [(f"{count} {name}", "" if name == "on" else WARN) for count, name in told if count]
+    return Text(", ").join(Text(*each) for each in parts) if parts else Text(NONE, style=QUIET)
 
 
 def event_rows(events: Sequence[Told]) -> dict[str, Row]:

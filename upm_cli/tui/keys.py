@@ -36,7 +36,7 @@ SCREENS: Final = (
     Key(key="2", action="go('snapshots')", label="Snapshots", does="its snapshots", words="snapshot list {}"),
     Key(key="3", action="go('drift')", label="Drift", does="drift and evidence", words="drift-report {}"),
     Key(key="4", action="go('rollout')", label="Rollout", does="stages, gates, tenants", words="rollout status {}"),
-    Key(key="5", action="go('agents')", label="Agents", does="who follows, and how far", words="adapter list"),
+    Key(key="5", action="go('agents')", label="Agents", does="who follows, and how far", words="sync status"),
     Key(key="6", action="go('events')", label="Events", does="events and the ledger, live", words="events"),
     Key(key="7", action="go('workers')", label="Workers", does="processes", words="status"),
 )
@@ -51,6 +51,9 @@ ACTIONS: Final = (
     _acting("n", "begin", "Begin", "begin a rollout in shadow", "rollout start {}"),
     _acting("u", "release", "Release", "release from quarantine", "snapshot release {} VERSION"),
     _acting("i", "pin", "Pin", "keep a snapshot for good", "snapshot pin {} VERSION"),
+)
+FLEET: Final = (  # among the agents
+    _acting("r", "retry", "Retry", "deliver now what was given up", "sync retry"),
 )
 SHOTS: Final = (  # among the snapshots
     Key(key="d", action="compare", label="Diff", does="compare with the marked one", words="snapshot diff {} A B"),
@@ -95,7 +98,7 @@ LOOKING: Final = (
     Key(key="escape", shown="Esc", action="up", label="Up", does="take the filter away, then one level up"),
     Key(key="q", action="quit", label="Quit", does="quit"),
 )
-EVERY: Final = {each.key: each for each in (*SCREENS, *ACTIONS, *SHOTS, *MOVING, *LOOKING)}
+EVERY: Final = {each.key: each for each in (*SCREENS, *ACTIONS, *SHOTS, *FLEET, *MOVING, *LOOKING)}
 
 
 def bindings() -> list[Binding]:

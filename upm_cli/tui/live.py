@@ -62,19 +62,23 @@ def success(fleet: Mapping[str, Any]) -> Text:
     return text
 
 
+def why_of(each: Mapping[str, Any]) -> str:
+    """Return why an adapter is as it is; its place, with which most errors begin, is shown beside."""
+    return plain(str(each["why"] or "").removeprefix(str(each["location"])).strip())
+
+
 def agents_pane(fleet: Mapping[str, Any], width: int, height: int) -> Text:
     """Return the agents for a small box: how many in each state, how well it goes, and the worst of them."""
     if not fleet["total"]:
-        note = fleet.get("note") or "nobody follows these models yet"
-        return Text(f"{note}.", style=QUIET)
-    lines = [_counts(fleet), success(fleet), Text("")]
+        return Text("nobody follows these models yet.", style=QUIET)
+    lines = [_counts(fleet, width), success(fleet), Text("")]
     order = list(AGENT_SIGNS)
     worst = sorted(fleet["adapters"], key=lambda each: (order.index(each["status"]), each["adapter_key"]))
     for each in worst[: max(0, height - len(lines))]:
         sign, style = AGENT_SIGNS[each["status"]]
         name = each["adapter_key"] + (f" {each['tenant']}" if each["tenant"] else "")
         line = Text.assemble((f"{sign} ", style), f"{clip(plain(name), 20):<20} {version(each['version'])} ")
-        line.append(plain(each["last_error"] or ""), style=BAD)
+        line.append(why_of(each), style=BAD if each["last_error"] else QUIET)
         line.truncate(width, overflow="ellipsis")
         lines.append(line)
     return Text("\n").join(lines[:height])
@@ -87,7 +91,7 @@ def pane(board: Board, flow: Flow, width: int, height: int) -> Text:
         _line("learning", training(board)),
         _line("windows", Text(NONE, style=QUIET) if board.past else _rate(flow, wave)),
         _line("waiting", Text(f"{sum(row['lag'] for row in board.overview['trainers']):,} windows")),
-        _line("agents", _counts(board.fleet)),
+        _line("agents", _counts(board.fleet, width - 11)),
         _line("delivered", success(board.fleet)),
     ]
     room = height - len(lines) - 1
@@ -113,14 +117,16 @@ def _wave(flow: Flow, count: int) -> str:
     return sparkline(rates, max(rates)) if rates and max(rates) > 0 else ""
 
 
-def _counts(fleet: Mapping[str, Any]) -> Text:
+def _counts(fleet: Mapping[str, Any], width: int) -> Text:
+    """Return how many agents are in each state; those without any are left out where all don't fit."""
     if not fleet["total"]:
         return Text(NONE, style=QUIET)
-    text = Text()
-    for status, (sign, style) in AGENT_SIGNS.items():
-        count = fleet["by_status"].get(status, 0)
-        text.append(f"{sign} {count} {status}  ", style=style if count else QUIET)
-    return text
+    counts = {status: fleet["by_status"].get(status, 0) for status in AGENT_SIGNS}
+    told = {status: f"{AGENT_SIGNS[status][0]} {count} {status}" for status, count in counts.items()}
+    if len("  ".join(told.values())) > width:
+        told = {status: text for status, text in told.items() if counts[status]}
+    parts = [Text(text, style=AGENT_SIGNS[status][1] if counts[status] else QUIET) for status, text in told.items()]
+    return Text("  ").join(parts)
 
 
 def _versions(row: Mapping[str, Any], width: int) -> Text:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from upm_cli.tui.keys import ACTIONS, EVERY, LOOKING, SCREENS, SHOTS, Key
+from upm_cli.tui.keys import ACTIONS, EVERY, FLEET, LOOKING, SCREENS, SHOTS, Key
 from upm_cli.tui.project import CliCommand
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Commands(Provider):
     def _entries(self) -> list[tuple[str, str, str, Callable[[], Any]]]:
         """Return name, what it is found by, help and what to do."""
         found: list[tuple[str, str, str, Callable[[], Any]]] = []
-        for key in (*SCREENS, *ACTIONS, *SHOTS, *LOOKING):
+        for key in (*SCREENS, *ACTIONS, *SHOTS, *FLEET, *LOOKING):
             if key.action != "command_palette":
                 name = f"{key.label}: {key.does}"
                 found.append((name, key.name, "", partial(self._press, key)))

@@ -1,7 +1,7 @@
 """Screen 5: who follows the models, how far they are, and how many deliveries succeed."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.widget import Widget
@@ -19,7 +19,7 @@ from upm_cli.tui.widgets.panes import TextPane
 class Agents(BoardView):
     NAME = "agents"
     LABEL = "Agents"
-    KEYS: ClassVar[tuple[str, ...]] = ("o", "w", "y")
+    KEYS: ClassVar[tuple[str, ...]] = ("r", "o", "w", "y")
     PANES: ClassVar[tuple[str, ...]] = ("agents",)
     ONE_TRAINER = False
 
@@ -31,15 +31,14 @@ class Agents(BoardView):
         return frozenset({Part.AGENTS})
 
     def words(self, trainer: str | None) -> Sequence[str]:
-        return ("adapter", "list")
+        return ("sync", "status")
 
     def draw(self, board: Board) -> None:
         fleet = board.fleet
         if board.past is not None:
             empty = "What agents had then is not recorded.\n\n\\ goes back to now."
         else:
-            note = fleet.get("note") or "Nobody follows these models yet"
-            empty = f"{note}.\n\nNext:  {self.project.command(('adapter', 'add', '--help'))}"
+            empty = f"Nobody follows these models yet.\n\nNext:  {self.project.command(('adapter', 'add', '--help'))}"
         self.query_one("#fleet", TextPane).show(
             lambda width, height: Text("\n").join([live.agents(fleet), live.success(fleet)]), fleet
         )
@@ -47,19 +46,21 @@ class Agents(BoardView):
             agent_rows(fleet, board.at_ms), [column.key for column in AGENTS], empty=empty
         )
 
+    @property
+    def adapter(self) -> str | None:
+        found = self._current()
+        return None if found is None else str(found["adapter_key"])
+
     def detail(self) -> tuple[str, Text, Sequence[str]] | None:
-        board, listing = self._board, self.listing
-        name = listing.current if listing is not None else None
-        found = None if board is None else next((e for e in board.fleet["adapters"] if agent_key(e) == name), None)
+        found = self._current()
         if found is None:
             return None
+        name = str(found["adapter_key"])
         told = pairs({key: value for key, value in found.items() if value is not None})
-        return (
-            f"Agent {plain(found['adapter_key'])}",
-            Text("\n".join(map(plain, told))),
-            (
-                "adapter",
-                "show",
-                found["adapter_key"],
-            ),
-        )
+        return f"Agent {plain(name)}", Text("\n".join(map(plain, told))), ("adapter", "show", name)
+
+    def _current(self) -> Mapping[str, Any] | None:
+        """Return the adapter under the cursor."""
+        name = self.listing.current if self.listing is not None else None
+        adapters = () if self._board is None else self._board.fleet["adapters"]
+        return next((each for each in adapters if agent_key(each) == name), None)

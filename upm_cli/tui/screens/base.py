@@ -68,6 +68,11 @@ class BoardView(Container):
         return None
 
     @property
+    def adapter(self) -> str | None:
+        """The adapter under the cursor, where there are agents."""
+        return None
+
+    @property
     def path(self) -> tuple[str, ...]:
         """The way to what is shown, for the top line."""
         trainer = self._board.trainer if self._board is not None and self.ONE_TRAINER else None

@@ -44,7 +44,7 @@ _OWN: Final[dict[str, Lines]] = {
         ("◆ ▼", "on the axis: quarantined, rolled back"),
     ),
     "rollout": (("Tab", "gates, tenants, decisions; Enter: all of one"),),
-    "agents": (("Enter", "all of one agent"),),
+    "agents": (("r", "deliver now what was given up: upm sync retry"), ("Enter", "all of one agent")),
     "events": (("Enter", "all of one, with its numbers"), ("G", "to the end, and on with what comes")),
     "workers": (("Enter", "all that it said, its error too"),),
 }
