@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -169,25 +168,27 @@ def crowd(folder: Path, agents: int) -> None:
     threading.Event().wait(5)
     idle = (time.process_time() - cpu) / (time.perf_counter() - before)
     publisher.put_pointer(replace(good, place=Place(9, 9), kind="rollback"))
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     seen: list[float] = []
     waiting = opened
     while waiting:
-        still = [agent for agent in waiting if agent.serving.epoch != 9]
+        still = [agent for agent in waiting if agent._follower.served.pointer.place.epoch != 9]  # as cheap as can be
         seen += [time.perf_counter() - begun] * (len(waiting) - len(still))
         waiting = still
-        threading.Event().wait(0.002)
+        threading.Event().wait(0.02)
     seen.sort()
+    cpu = time.process_time() - cpu
     rest = f"following takes {idle:.0%} of a processor, {_rss():.0f} MiB"
     print(f"{agents} agents opened              {took:8.1f} s; {rest}")
     middle, most = seen[agents // 2], seen[agents * 99 // 100]
-    print(f"{agents} agents after a rollback    {middle:8.2f} s median, {most:.2f} s 99 %, {seen[-1]:.2f} s all")
+    rest = f"{most:.2f} s 99 %, {seen[-1]:.2f} s all; {cpu:.1f} s of CPU"
+    print(f"{agents} agents after a rollback    {middle:8.2f} s median, {rest}")
     for agent in opened:
         agent.close()
 
 
 def _rss() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def main() -> None:

@@ -405,6 +405,22 @@ def test_a_memory_that_others_moved_on_counts_for_all(site: Site) -> None:
     assert middle.version == 2
 
 
+def test_what_another_process_was_faster_to_take_is_looked_at_once_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = site.publisher()
+    site.publish(publisher)
+    late, early = site.open(), site.open()
+    site.publish(publisher, 1)
+    second = publisher.sent[-1][1]
+    site.publish(publisher, 2)
+    early.refresh()
+    fetch, just_read = late._follower._origin.fetch, iter([second])
+    monkeypatch.setattr(late._follower._origin, "fetch", lambda: next(just_read, None) or fetch())
+    assert late.refresh()
+    assert (late.serving.version, late.health().is_ok) == (3, True)
+
+
 def test_a_process_that_comes_late_does_not_lower_what_is_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = site.publisher()
     site.publish(publisher)

@@ -108,13 +108,24 @@ class Follower:
     def _attempt(self, stamps: Stamps) -> None:
         """Fetch and take, and note how that went. The error is not kept: it would hold on to models."""
         try:
-            self._take(self._origin.fetch())
+            self._fetch_and_take()
         except AgentError as exc:
             self._failed(exc, stamps)
             raise
         self.problem = None
         self._looked, self._failures = stamps, 0
         self.checked_at_ms = self._clock.now_ms()
+
+    def _fetch_and_take(self) -> None:
+        """Take what is there. What others with the same memory have just left behind is looked at once more."""
+        data = self._origin.fetch()
+        try:
+            return self._take(data)
+        except NotTakenError:
+            newer = self._origin.fetch()
+            if newer == data:
+                raise
+        return self._take(newer)
 
     def _is_pointless(self, stamps: Stamps) -> bool:
         """Say whether looking closer would bring what the last look brought: nothing new, or the same failure."""

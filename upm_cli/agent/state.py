@@ -33,7 +33,11 @@ LOCK: Final = "lock"
 LOCK_S: Final = 2.0  # how long another process may take over its few small writes
 YOUNG_MS: Final = 3_600_000  # models younger than this are not removed: somebody may be about to use them
 _COPY_BYTES: Final = 1 << 20
+MOST_PROVEN: Final = 1000
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+_proven: Final[dict[Path, files.Stamp | None]] = {}  # files of models, as they were when they were found to be right
 
 
 class State:
@@ -42,7 +46,6 @@ class State:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
         self._clock = clock
-        self._proven: dict[Path, files.Stamp | None] = {}
 
     def recall(self, trainer: str, tenant: str) -> Seen | None:
         """Return the highest pointer that was taken. Raises ForgetfulError when that can't be known."""
@@ -72,20 +75,30 @@ class State:
 
         Raises UpmError.
         """
+        due, counts = self._due(taken, keyid, trust)
+        if due is None:
+            return counts
         with self._locked():
-            now = self.recall(taken.trainer, taken.tenant)
-            took = decide(taken, now, trust, taken.issued_at_ms)
-            seen = after(taken, now, took, keyid)
-            if took in REFUSED or now == seen:
-                return took not in REFUSED
-            path = self.folder / SEEN / taken.trainer / f"{places.slug(taken.tenant)}.json"
-            fsio.make_folder(path.parent)
-            fsio.durable_write(path, memory.encode(seen, taken.trainer, taken.tenant))
-        return True
+            due, counts = self._due(taken, keyid, trust)
+            if due is not None:
+                path = self.folder / SEEN / taken.trainer / f"{places.slug(taken.tenant)}.json"
+                fsio.make_folder(path.parent)
+                fsio.durable_write(path, memory.encode(due, taken.trainer, taken.tenant))
+        return counts
+
+    def _due(self, taken: pointer.Pointer, keyid: str | None, trust: Trust | None) -> tuple[Seen | None, bool]:
+        """Return what is to be remembered, None when it is already; and whether `taken` counts."""
+        now = self.recall(taken.trainer, taken.tenant)
+        took = decide(taken, now, trust, taken.issued_at_ms)
+        seen = after(taken, now, took, keyid)
+        return (None if took in REFUSED or now == seen else seen), took not in REFUSED
 
     def keep(self, taken: pointer.Pointer, data: bytes, open_file: OpenFile) -> None:
         """Keep the envelope `data` of `taken` and its model, and the former one as the last good. Raises UpmError."""
         name = places.pointer(taken.trainer, taken.tenant)
+        before = self._decoded(name)
+        if before is not None and before[1] == data and self._has(taken):  # another process, or another agent of this
+            return
         with self._locked():
             self._keep_model(taken, open_file)
             before = self._decoded(name)
@@ -117,9 +130,9 @@ class State:
 
     def _keep_model(self, taken: pointer.Pointer, open_file: OpenFile) -> None:
         """Have the stored file of the model, proven once by this process."""
-        path, wanted = self.folder / places.model(taken.digest, taken.model.codec), taken.model.file_digest
-        if self._proven.get(path) == files.stamp(path) is not None:
+        if self._has(taken):
             return
+        path, wanted = self.folder / places.model(taken.digest, taken.model.codec), taken.model.file_digest
         if self._digest_of(path) != wanted:
             fsio.make_folder(path.parent)
             partial = path.with_name(f".{path.name}.{os.getpid()}{fsio.TEMP_SUFFIX}")
@@ -132,7 +145,14 @@ class State:
                     fsio.publish(partial, path)
                 finally:
                     fsio.remove_quietly(partial)
-        self._proven[path] = files.stamp(path)
+        if len(_proven) > MOST_PROVEN:
+            _proven.clear()
+        _proven[path] = files.stamp(path)
+
+    def _has(self, taken: pointer.Pointer) -> bool:
+        """Say whether the stored file of the model is one that this process has proven."""
+        path = self.folder / places.model(taken.digest, taken.model.codec)
+        return path in _proven and _proven[path] == files.stamp(path) is not None
 
     def _digest_of(self, path: Path) -> str | None:
         try:
