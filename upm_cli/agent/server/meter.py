@@ -36,7 +36,6 @@ class Meter:
     models: int = 0
     model_bytes: int = 0
     outcomes: int = 0
-    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
