@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from upm_cli.ops import schedule
 
 BARE = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LANG": "C"}  # about what cron gives
 
@@ -76,6 +77,20 @@ def test_the_units_say_what_systemd_needs(trained: Shell, program: Path, tmp_pat
             check=False,
         )
         assert "Unknown" not in done.stderr, done.stderr
+
+
+def test_the_examples_are_what_it_prints_for_a_project_in_srv() -> None:
+    site = schedule.Site(
+        program="/usr/local/bin/upm",
+        project=Path("/srv/upm"),
+        trainers=("main",),
+        user="upm",
+        delivers=True,
+        tells=True,
+    )
+    made = {"upm.cron": schedule.crontab(site), **schedule.units(site)}
+    folder = Path(__file__).parents[2] / "examples" / "schedule"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == made
 
 
 def test_another_kind_is_refused_with_those_there_are(trained: Shell) -> None:
