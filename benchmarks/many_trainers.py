@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def live(fleet: Fleet, store: Store, pid: int, peak: Peak, rate: float, seconds:
     }
 
 
-def same_as_calm(fleet: Fleet, store: Store, names: list[str], scratch: Path) -> list[str]:
+def same_as_calm(
+    fleet: Fleet, store: Store, names: list[str], scratch: Path, settings: Sequence[str] = ()
+) -> list[str]:
     """Return those of `names` whose weights differ from a calm run over the same file."""
     with store.read() as reader:
         ours = {name: trainers.get(reader, name).weights_sha256 for name in names}
@@ -178,7 +181,7 @@ def same_as_calm(fleet: Fleet, store: Store, names: list[str], scratch: Path) ->
         folder = scratch / f"calm-{name}"
         subprocess.run([*PYTHON, "init", str(folder)], check=True, capture_output=True)
         source = str(fleet.folder / "in" / f"{name}.jsonl")
-        command = [*PYTHON, "-C", str(folder), "train", "--source", source, "--once", "--json"]
+        command = [*PYTHON, "-C", str(folder), "train", "--source", source, "--once", "--json", *settings]
         ran = subprocess.run(command, check=True, capture_output=True, text=True)
         if json.loads(ran.stdout)["weights_sha256"] != ours[name]:
             different.append(name)

@@ -113,8 +113,10 @@ WatchdogSec=30
 Restart=on-failure
 RestartSec=5
 SuccessExitStatus=143
+TimeoutStartSec=180
 TimeoutStopSec=60
 KillMode=mixed
+RestartPreventExitStatus=2 3 4 5 7
 {_sandbox(site)}
 [Install]
 WantedBy=multi-user.target
