@@ -89,7 +89,7 @@ def test_the_list_is_cut_down_by_time_type_actor_and_subject(decided: Any) -> No
     both = actions(decided, "--type", "snapshot.pin", "--type", "*.rollback")
     assert [action for action, _ in both] == ["snapshot.rollback", "snapshot.pin"]
     ran = decided.refused(2, "UPM-E029", "audit", "list", "--type", "snapshot.rolback")
-    assert "did you mean snapshot.rollback?" in ran.err
+    assert "did you mean 'snapshot.rollback'?" in ran.err
 
 
 def entry_of(shell: Any, action: str) -> dict[str, Any]:

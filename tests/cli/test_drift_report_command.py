@@ -275,7 +275,7 @@ def test_telemetry_comes_when_a_type_asks_for_it(tmp_path: Path, capsys: pytest.
     assert len(out.splitlines()) == 1 + 2 + 1 + 2
     code, _, err = run(capsys, project, "events", "--type", "upm.drift.scores")
     assert code == 2
-    assert "did you mean upm.drift.score?" in err
+    assert "did you mean 'upm.drift.score'?" in err
 
 
 def test_events_before_the_asked_time_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,12 +21,12 @@ CHECKS = {
 
 
 def bytes_of(paced: Paced) -> dict[str, bytes]:
-    """Return every file of the project, but for those that locking leaves."""
+    """Return every file of the project, but for what locking leaves and the shell completes."""
     home = paced.folder / ".upm"
     return {
         str(path.relative_to(home)): path.read_bytes()
         for path in sorted(home.rglob("*"))
-        if path.is_file() and path.name != "state.lock"
+        if path.is_file() and path.name not in ("state.lock", "names")
     }
 
 

@@ -24,6 +24,14 @@ ELSEWHERE = {
     "upm validate --exhaustive": "twenty seconds; tests/property/test_rollout_machine.py",
     "upm tui --read-only": "needs a terminal; tests/tui",
     "upm sync status -w": "goes on for ever; tests/sync",
+    "upm top --screen drift --at 2h": "needs a terminal; tests/tui",
+    "upm up": "goes on for ever; tests/process/test_up.py",
+    "upm ps": "asks a supervisor; tests/cli/test_supervisor_commands.py",
+    "upm down --drain --wait 5m": "asks a supervisor; tests/cli/test_supervisor_commands.py",
+    'upm restart trainer-main --reason "the disk is back"': "asks a supervisor; tests/cli/test_supervisor_commands.py",
+    "upm logs trainer-main -n 20": "reads what a supervisor wrote; tests/cli/test_supervisor_commands.py",
+    "upm logs -f -o jsonl": "goes on for ever; tests/cli/test_supervisor_commands.py",
+    'upm keys revoke 3f2a90c1d4e5b677 --reason "the backup tape was lost"': "made up; tests/cli/test_keys_command.py",
 }
 #: Started, asked to stop, and ended well.
 SERVERS = {
@@ -60,11 +68,18 @@ RUNS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("upm snapshot list main --json", ()),
     ('upm snapshot pin main 42 --reason "the one in the paper"', ()),
     ("upm snapshot unpin main 42", ()),
+    ("upm keys list", ()),
+    ('upm keys init --reason "agents will ask for signatures"', ()),
+    ('upm keys rotate --prepare --reason "a year is over"', ()),
+    ('upm keys rotate --reason "a year is over"', (2,)),  # asks, and nobody is there to say yes
+    ("upm keys export trust.json", ()),
+    ('upm snapshot sign main 42 --reason "made before there was a key"', ()),
     ("upm snapshot verify main --all", ()),
     ("upm snapshot gc --keep 20 --keep-days 30 --dry-run", ()),
     ("upm activate main 1 --to-stage global --override --reason prepared", ()),
     ("upm activate main 2 --to-stage global --override --reason prepared", ()),
     ("upm snapshot show main active", ()),
+    ("upm snapshot diff main active latest", ()),
     ("upm snapshot export main active --to model/", ()),
     ("upm at 2h", (4,)),
     ("upm at 2026-11-23T12:00Z main --json", (4,)),

@@ -158,7 +158,7 @@ def test_quarantine(at_work: AtWork) -> None:
     assert at_work.serving == 3
     assert at_work.sql("SELECT trained FROM trainers") == [(WINDOWS + 3000,)]
     assert at_work.actions.count("snapshot.rollback") == 1
-    assert at_work.actions[-1] == "snapshot.release"
+    assert at_work.actions.count("snapshot.release") == 1
 
 
 def test_corrupt_state(at_work: AtWork) -> None:
@@ -186,7 +186,7 @@ def test_a_state_that_is_gone(at_work: AtWork) -> None:
 
 
 def test_full_disk(live: Path, mount_disk: Callable[[int], Path], on_path: Mapping[str, str], tmp_path: Path) -> None:
-    disk = mount_disk(32)
+    disk = mount_disk(300)  # with less than 200 MiB free `upm doctor` fails
     copy(live, disk / "project")
     with (disk / "old-backup.tar").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while file.write(bytes(4096)):
@@ -258,5 +258,9 @@ def test_the_quickstart_from_a_file_to_agents_and_back(tmp_path: Path, on_path: 
     with duckdb.connect(tmp_path / "shop/.upm/state.duckdb", read_only=True) as connection:
         newest = "SELECT kind FROM activations WHERE ring = 'global' ORDER BY epoch DESC LIMIT 1"
         assert connection.execute(newest).fetchall() == [("rollback",)]
-    told = [json.loads(line) for path in (tmp_path / "shop/served").glob("*.jsonl") for line in path.open()]
+    told = [
+        json.loads(line)
+        for path in (tmp_path / "shop/served").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
     assert [one["type"] for one in told].count("ai.upm.outcome") == 200

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SLOW = ("upm_cli.core.records", "upm_cli.config.schema", "upm_cli.store", "upm_cli.ops")
+SLOW = ("upm_cli.core.records", "upm_cli.config.schema", "upm_cli.store", "upm_cli.ops.status", "upm_cli.workers")
 
 
 def test_help_loads_neither_records_nor_settings_nor_the_store() -> None:

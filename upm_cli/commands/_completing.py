@@ -89,6 +89,10 @@ def _versions(ctx: Any) -> list[str]:
     return [*VERSION_WORDS, *dict.fromkeys(str(version) for name in mine for version in kept[name])]
 
 
+def _trainers_and_versions(ctx: Any) -> list[str]:
+    return [*_kept(ctx)["trainers"], *_versions(ctx)]
+
+
 def _snapshots(ctx: Any) -> list[str]:
     return [f"{name}@{version}" for name, versions in _kept(ctx)["trainers"].items() for version in versions]
 
@@ -130,6 +134,7 @@ def _any(*words: str) -> Words:
 _ANYWHERE: Final[dict[str, Words]] = {
     "TRAINER": _names("trainers"),
     "VERSION": _versions,
+    "TRAINER] A [B": _trainers_and_versions,  # without the brackets at its ends
     "V": _versions,
     "TENANT": _names("tenants"),
     "ADAPTER": _names("adapters"),

@@ -10,7 +10,6 @@ from upm_cli.commands._globals import command
 from upm_cli.commands._output import emit
 from upm_cli.commands._text import visible
 from upm_cli.commands._versions import at_time
-from upm_cli.core.versions import is_version_word
 from upm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def diff(
 
 def _meant(ctx: Context, words: list[str]) -> tuple[str, str, str]:
     """Return the trainer and the two words for versions. Raises UsageError."""
+    from upm_cli.core.versions import is_version_word
+
     has_name = not is_version_word(words[0]) or len(words) == 3
     name, versions = ctx.trainer_name(words[0] if has_name else None), words[1 if has_name else 0 :]
     if len(versions) not in (1, 2):
