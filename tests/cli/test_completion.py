@@ -32,6 +32,7 @@ FREE = {
         "DUR|TIME",
         "FILE",
         "HOST",
+        "KEYID",
         "HOST|NETWORK",
         "N",
         "NAME",

@@ -14,6 +14,7 @@ from upm_cli.commands._context import COLORS, FORMATS
 
 Words = Callable[[Any], Iterable[str]]  # from the parser's context
 STAGES: Final = ("shadow", "canary", "global")
+SCREENS: Final = ("overview", "snapshots", "drift", "rollout", "agents", "events", "workers")
 VERSION_WORDS: Final = ("latest", "active", "previous")
 
 
@@ -93,6 +94,10 @@ def _trainers_and_versions(ctx: Any) -> list[str]:
     return [*_kept(ctx)["trainers"], *_versions(ctx)]
 
 
+def _workers(ctx: Any) -> list[str]:
+    return sorted(path.stem for path in (_home(ctx) / "run").glob("*.json"))
+
+
 def _snapshots(ctx: Any) -> list[str]:
     return [f"{name}@{version}" for name, versions in _kept(ctx)["trainers"].items() for version in versions]
 
@@ -134,6 +139,7 @@ def _any(*words: str) -> Words:
 _ANYWHERE: Final[dict[str, Words]] = {
     "TRAINER": _names("trainers"),
     "VERSION": _versions,
+    "WORKER": _workers,
     "TRAINER] A [B": _trainers_and_versions,  # without the brackets at its ends
     "V": _versions,
     "TENANT": _names("tenants"),
@@ -161,7 +167,9 @@ _OF: Final[dict[tuple[str, str], Words]] = {
     ("events", "TYPE"): _events,
     ("audit", "TYPE"): _actions,
     ("audit", "NAME"): lambda ctx: [*_kept(ctx)["trainers"], *_snapshots(ctx)],
-    ("tui", "NAME"): _any("overview", "snapshots"),
+    ("tui", "NAME"): _any(*SCREENS),
+    ("top", "NAME"): _any(*SCREENS),
+    ("schedule", "cron|systemd"): _any("cron", "systemd"),
     ("quarantine", "ID"): _snapshots,
     ("ingest", "KIND"): _any("windows", "outcomes"),
     ("ingest", "FMT"): _any("auto", "jsonl", "csv", "parquet"),
