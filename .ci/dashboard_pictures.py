@@ -1,31 +1,35 @@
 """Make the pictures of the dashboard in docs/images: a day and a half of three trainers, and three screens of it.
 
-    python .ci/dashboard_pictures.py [--project DIR] [--to docs/images]
+    python .ci/dashboard_pictures.py [--project DIR] [--to docs/images] [--check]
 
 The windows are made up; everything else is what upm makes of them: the workers' own code takes in, learns and judges
 hour after hour on a clock that is moved, so that the same pictures come out each time. Only that they seem to be
-running is staged, as no process works on a clock that stands still.
+running is staged, as no process works on a clock that stands still. `--check` makes them elsewhere and compares words.
 """
 
 import argparse
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+from xml.etree import ElementTree
 
 import numpy as np
 
-from upm_cli import actors
+from upm_cli.agent import Agent
 from upm_cli.app import main as upm
 from upm_cli.clock import ManualClock
 from upm_cli.config.load import load
 from upm_cli.errors import UpmError
-from upm_cli.ids import iso
+from upm_cli.ids import iso, uuid7
 from upm_cli.ops import rollout, trainers
 from upm_cli.store import lease, runfiles
 from upm_cli.store.session import Store
@@ -36,7 +40,7 @@ from upm_cli.workers import context, drift_monitor, ingest, lifeline, trainer
 START_MS = 1_767_571_200_000  # 2026-01-05T00:00Z
 HOUR_MS = 3_600_000
 HOURS = 36
-ACTOR = actors.current()
+ACTOR = "ada"  # whoever makes the pictures
 CONFIG = f"""\
 supervisor:
   default_trainers: [{{name: search, mode: active}}, {{name: main, mode: active}}, {{name: fraud-eu, mode: shadow}}]
@@ -126,7 +130,19 @@ def make(folder: Path) -> ManualClock:
                         act(folder, clock, hour - 1)
         if hour != STORIES[0].breaks_at - 1:
             act(folder, clock, hour)
+    follow(folder, clock)
     return clock
+
+
+def follow(folder: Path, clock: ManualClock) -> None:
+    """Let agents of two tenants load what is delivered and say so; the third has none yet."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        upm(["sync", "run", "-C", str(folder), "-q"], clock=clock)
+        for name in ("acme", "globex"):
+            kept = folder.parent / name
+            with Agent.open(folder.parent / "models", tenant=name, name=f"{name}-1", cache=kept, clock=clock):
+                pass
+        upm(["sync", "run", "-C", str(folder), "-q"], clock=clock)
 
 
 def learn(folder: Path, clock: ManualClock, story: Story, hour: int, part: int, share: float) -> None:
@@ -157,7 +173,7 @@ def act(folder: Path, clock: ManualClock, hour: int) -> None:
     for at, words in DEEDS:
         if at == hour:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                upm([*words, "-C", str(folder), "-q"], clock=clock)
+                upm([*(word.format(folder) for word in words), "-C", str(folder), "-q"], clock=clock)
     settings = load(folder / "upm.yaml", overrides=(), environ={}).settings
     store = Store(folder / ".upm", clock)
     try:
@@ -170,12 +186,14 @@ def act(folder: Path, clock: ManualClock, hour: int) -> None:
 
 
 PARTS = (0.2, 1.0)  # the hour in which it breaks comes in two parts, and somebody is in a hurry in between
+_TENANTS = ("--tenant", "acme", "--tenant", "globex", "--tenant", "hooli")
 _YES = ("--override", "--expires", "1h", "--reason")
 DEEDS: Sequence[tuple[int, tuple[str, ...]]] = (
     (8, ("activate", "search", "latest", "--to-stage", "global", *_YES, "first model of the season")),
     (8, ("activate", "main", "latest", "--to-stage", "global", *_YES, "first model of the season")),
     (20, ("activate", "search", "latest", "--to-stage", "global", *_YES, "a week of canary in staging")),
     (21, ("snapshot", "pin", "search", "active", "--reason", "the one in the report")),
+    (20, ("adapter", "add", "edge", "--path", "{}/../models", "--trainer", "search", *_TENANTS)),
     (30, ("pause", "fraud-eu", "--reason", "labels are late, ticket 4711", "--yes")),
     (33, ("snapshot", "create", "search")),
     (33, ("activate", "search", "latest", "--to-stage", "global", *_YES, "nightly job")),
@@ -188,12 +206,19 @@ def running(folder: Path, clock: ManualClock) -> Iterator[None]:
     home, names = folder / ".upm", ("search", "main")
     rates = {"search": (655.0, 0), "main": (812.0, 12)}
     with contextlib.ExitStack() as stack:
+        pids = itertools.count(901)
         for name in names:
             stack.enter_context(lease.acquire(home, f"train-{name}", f"upm train {name} --follow"))
             for kind in ("ingest", "trainer", "drift"):
                 worker = f"{kind}-{name}"
                 stack.enter_context(lease.acquire(home, worker, f"upm {kind} worker of {name}"))
-                status = {"lease": worker, "pid": 0, "trainer": name, "at_ms": clock.now_ms() - 400, "done": 5400}
+                status = {
+                    "lease": worker,
+                    "pid": next(pids),
+                    "trainer": name,
+                    "at_ms": clock.now_ms() - 400,
+                    "done": 5400,
+                }
                 state = {"ingest": "following", "trainer": "training", "drift": "judging"}[kind]
                 rate, lag = rates[name]
                 runfiles.write_status(home, worker, {**status, "state": state, "rate": rate, "lag": lag, "loss": 0.004})
@@ -216,17 +241,33 @@ async def picture(folder: Path, clock: ManualClock, size: tuple[int, int], keys:
                 await pilot.pause(0.02)
                 if app.is_at_rest:
                     break
-        svg = app.export_screenshot(title="upm top")
+        svg = app.export_screenshot(title="upm tui")
     await asyncio.get_running_loop().shutdown_default_executor()
     store.close()
-    return svg
+    return lean(svg)
+
+
+def lean(svg: str) -> str:
+    """Return a picture that asks nobody for a font, without digits that nobody sees."""
+    svg = re.sub(r"\s*@font-face \{.*?\}\n", "\n", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace")
+    places = r'(?<=[" ])\d+\.\d{2,}(?=[" ])'  # of attributes: spaces in what is read are &#160;
+    return re.sub(places, lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), svg)
+
+
+def words(svg: str) -> str:
+    """Return what can be read in a picture, line by line."""
+    lines: dict[float, list[tuple[float, str]]] = {}
+    for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        lines.setdefault(float(text.get("y", 0)), []).append((float(text.get("x", 0)), "".join(text.itertext())))
+    return "\n".join("".join(part for _, part in sorted(line)) for _, line in sorted(lines.items()))
 
 
 PICTURES = {
     "dashboard": ((120, 36), (), "overview"),
-    "dashboard-rollout": ((120, 30), (">",), "rollout"),
+    "dashboard-rollout": ((120, 36), (">", ">"), "rollout"),
     "dashboard-drift": ((120, 36), (), "drift"),
-    "dashboard-confirm": ((80, 24), ("b",), "overview"),
+    "dashboard-rollback": ((80, 24), (">", ">", "b"), "overview"),
 }
 
 
@@ -234,10 +275,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--project", type=Path, help="keep the project there; one that is there already is used")
     parser.add_argument("--to", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
+    parser.add_argument("--check", action="store_true", help="compare the words in them, write nothing")
     parser.add_argument("--only-project", action="store_true", help="make no pictures")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.project or Path(temporary) / "shop"
+    chance = np.random.default_rng(7)  # of ids, which draw the tenants of a canary
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        mock.patch("upm_cli.actors.current", return_value=ACTOR),
+        mock.patch.object(uuid7, "__defaults__", (chance.bytes,)),
+    ):
+        folder = (options.project or Path(temporary) / "shop").resolve()
         end = ManualClock(START_MS + HOURS * HOUR_MS + 31_000)
         if not (folder / ".upm").exists():
             make(folder)
@@ -246,9 +293,12 @@ def main() -> None:
         options.to.mkdir(parents=True, exist_ok=True)
         with running(folder, end):
             for name, (size, keys, screen) in PICTURES.items():
-                svg = asyncio.run(picture(folder, end, size, keys, screen))
-                (options.to / f"{name}.svg").write_text(svg)
-                print(f"{options.to / name}.svg  {len(svg):,} bytes")
+                svg, path = asyncio.run(picture(folder, end, size, keys, screen)), options.to / f"{name}.svg"
+                if not options.check:
+                    path.write_text(svg)
+                    print(f"{path}  {len(svg.encode()):,} bytes")
+                elif words(svg) != words(path.read_text()):
+                    raise SystemExit(f"{path} shows other words by now: make the pictures again, and look at them")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ def nearest(word: str, known: Iterable[str], cutoff: float = CUTOFF) -> str | No
     """Return the one of `known` that is most like `word`, whatever the case; None when none is like it."""
     from difflib import get_close_matches
 
-    names = {name.lower(): name for name in known}
+    names = {str(name).lower(): str(name) for name in known}  # of an enum too
     found = get_close_matches(word.lower(), list(names), 1, cutoff)
     return names[found[0]] if found else None
 

@@ -13,6 +13,9 @@ from typing import Final
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _GONE: Final = ("Z", "X", "x")
+#: The environment of our own processes: one thread for linear algebra. The order of summation is part of the promise
+#: that bytes repeat; and OpenBLAS starts its threads, one for each core, whether or not anything is ever multiplied.
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

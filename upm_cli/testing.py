@@ -12,6 +12,7 @@ import zstandard
 from upm_cli import ed25519
 from upm_cli.config.schema import PolicySettings, Settings
 from upm_cli.core import snapshot as snapshots
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import places, statement
 from upm_cli.core.delivery.envelope import Envelope, Signature
 from upm_cli.core.delivery.pointer import ModelFile, Place, Pointer
@@ -81,7 +82,7 @@ def trust_file(path: Path, *seeds: bytes, revoked: tuple[bytes, ...] = ()) -> Pa
     publics = [ed25519.public_of(seed) for seed in (*seeds, *revoked)]
     gone = frozenset(ed25519.key_id(ed25519.public_of(seed)) for seed in revoked)
     trust = Trust(keys={ed25519.key_id(public): public for public in publics}, revoked=gone)
-    fsio.replace_file(path, snapshots.canonical_json(trust.to_json()).encode())
+    fsio.replace_file(path, canonical_json(trust.to_json()).encode())
     return path
 
 

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from upm_cli.agent import Agent
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import pointer as pointers
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.testing import key_of, trust_file
 
 ROOT = Path(__file__).resolve().parents[2]

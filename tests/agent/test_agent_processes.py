@@ -57,15 +57,16 @@ def test_an_agent_imports_and_needs_nothing_heavy(site: Site) -> None:
     assert said.split("\n")[:2] == ["1", "[] False"]
 
 
-def import_s(module: str) -> float:
+def import_s(module: str, compiled: Path) -> float:
     """Return the processor time that importing `module` takes: the least of a few, as the machine has more to do."""
     script = f"import time; before = time.process_time(); import {module}; print(time.process_time() - before)"
-    return min(float(run(script)) for _ in range(3))
+    environ = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(compiled)}
+    return min(float(run(script, **environ)) for _ in range(4))
 
 
-def test_importing_an_agent_takes_a_quarter_of_a_second_at_most() -> None:
-    took = import_s("upm_cli.agent")
-    assert took < 0.25 or took < 2.5 * import_s("numpy"), "a machine that is slow for NumPy may be for us"
+def test_importing_an_agent_takes_a_quarter_of_a_second_at_most(tmp_path: Path) -> None:
+    took = import_s("upm_cli.agent", tmp_path)
+    assert took < 0.25 or took < 2.5 * import_s("numpy", tmp_path), "a machine that is slow for NumPy may be for us"
 
 
 def test_the_package_says_that_it_is_typed() -> None:

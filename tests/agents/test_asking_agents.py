@@ -1,12 +1,14 @@
 """`upm agent status` against whatever may answer."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from stub import Behave, Request, Stub, ack_of, answer, says
 
 from upm_cli.adapters.base import Delivery
+from upm_cli.app import main
 from upm_cli.clock import ManualClock, SystemClock
 from upm_cli.errors import TimedOutError, UpmError
 from upm_cli.ops.agents import Asked, ask
@@ -66,3 +68,23 @@ def test_a_token_that_is_not_right_is_said(serve: Serve) -> None:
 def test_no_time_is_too_little_time() -> None:
     with pytest.raises(TimedOutError):
         asked("http://localhost:1", ManualClock(), timeout_s=0)
+
+
+def test_inside_a_project_the_hosts_that_sync_sends_to_may_be_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["agent", "status", "https://10.255.255.1:1", "--timeout", "0.2s"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 5
+    config = tmp_path / "upm.yaml"
+    config.write_text("adapter_sync: {allow_hosts: [10.255.0.0/16]}\n")
+    capsys.readouterr()
+    assert main(words) in (8, 10)  # there is nobody, but it was tried
+    assert "nothing is sent" not in capsys.readouterr().err
+    config.write_text("adapter_sync: {allow_hosts: [10.1.0.0/16]}\n")
+    assert main(words) == 5
+    assert main([*words, "--allow-host", "10.255.255.1"]) in (8, 10)
+    config.write_text("adapter_sync: {allow_hosts: 5")
+    capsys.readouterr()
+    assert main(words) == 5
+    assert "warning: adapter_sync.allow_hosts is not known" in capsys.readouterr().err

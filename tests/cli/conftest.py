@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests import warm
 from upm_cli.app import main
 from upm_cli.clock import ManualClock, SystemClock
 from upm_cli.config.load import load
@@ -25,6 +27,7 @@ from upm_cli.ops import made_up, rollout
 from upm_cli.store import ledger, rollouts
 from upm_cli.store.session import Store
 from upm_cli.testing import prove
+from upm_cli.workers import spawn
 
 CONFIG = """\
 supervisor: {default_trainers: [{name: main}]}
@@ -136,8 +139,40 @@ def clean_environment() -> Iterator[None]:
         yield
 
 
+def start(address: str, elsewhere: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    """Start a worker quickly for tests of this folder; the same process may run those of others before and after."""
+    is_here = os.environ["PYTEST_CURRENT_TEST"].startswith("tests/cli/")
+    return warm.Forked(address, *given, **more) if is_here else elsewhere(*given, **more)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Path]:
+    """A folder with the programs `upm` and `python`; `upm`, and the workers of all tests here, start quickly."""
+    folder = tmp_path_factory.mktemp("bin")
+    python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    texts = {"python": python, "upm": python.replace('"$@"', '-m upm_cli "$@"')}
+    with contextlib.ExitStack() as running:
+        if warm.IS_POSSIBLE:
+            address = running.enter_context(warm.running())
+            patch = running.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(spawn, "start", partial(start, address, spawn.start))
+            texts["upm"] = warm.program(address)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, programs: Path) -> dict[str, str]:
+    """An environment for a shell that finds `upm` and `python`, and prints tables as on a terminal."""
+    path = f"{programs}:{os.environ['PATH']}"
+    more = {"PYTHONPATH": str(ROOT), "UPM_OUTPUT": "table", "XDG_STATE_HOME": str(tmp_path / "agents")}
+    return {**os.environ, "PATH": path, **more}
+
+
 @pytest.fixture(scope="session")
-def trained_project(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Path:
+def trained_project(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
     """A project of which trainer main has learned 2,000 windows; not to be changed: take `trained`."""
     folder = tmp_path_factory.mktemp("trained") / "project"
     assert main(["init", str(folder), "-q"]) == 0
@@ -195,19 +230,6 @@ def as_user(clean_environment: None) -> Callable[..., tuple[int, str, str]]:
         return done.returncode, done.stdout, done.stderr
 
     return run
-
-
-@pytest.fixture
-def on_path(tmp_path: Path, clean_environment: None) -> dict[str, str]:
-    """An environment for a shell that finds `upm` and `python`, and prints tables as on a terminal."""
-    (tmp_path / "bin").mkdir()
-    for name, arguments in {"upm": "-m upm_cli", "python": ""}.items():
-        program = tmp_path / "bin" / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
-        program.chmod(0o755)
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    more = {"PYTHONPATH": str(ROOT), "UPM_OUTPUT": "table", "XDG_STATE_HOME": str(tmp_path / "agents")}
-    return {**os.environ, "PATH": path, **more}
 
 
 @pytest.fixture
@@ -319,7 +341,7 @@ def paced(
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def told(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> tuple[Path, dict[str, Any]]:
     """A demo project, not to be changed, and what `upm demo --json` said of it; made once for all test processes."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -329,7 +351,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         if not said.exists():
             folder.parent.mkdir()
             env = {**os.environ, "PYTHONPATH": str(ROOT)}
-            command = [sys.executable, "-m", "upm_cli", "demo", str(folder), "--json"]
+            command = [str(programs / "upm"), "demo", str(folder), "--json"]
             done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             said.write_text(done.stdout)

@@ -1,13 +1,14 @@
 """`upm adapter`, `upm sync`, and what the release verbs do for agents, through the front door."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from upm_cli.core.delivery import envelope, pointer
-from upm_cli.ops.sync import take_lease
+from upm_cli.core.delivery import envelope, places, pointer
+from upm_cli.ops.sync_lease import take_lease
 
 Paced = Any
 
@@ -29,6 +30,17 @@ def served(paced: Paced) -> set[int]:
     found = (models(paced) / "pointers" / "main").glob("*.json")
     raw = [envelope.decode(path.read_bytes(), pointer.PAYLOAD_TYPE).payload for path in found]
     return {pointer.decode(each).version for each in raw}
+
+
+def acknowledge(paced: Paced, tenant: str, agent: str) -> None:
+    """Let an agent of the directory say that it serves what is live for `tenant`."""
+    row = next(each for each in paced.json("adapter", "show", "edge")["tenants"] if each["tenant"] == tenant)
+    path = models(paced) / places.ack("main", tenant, agent)
+    path.parent.mkdir(parents=True, mode=0o700)
+    said = {key: row[key] for key in ("trainer", "tenant", "version", "digest", "epoch", "serial")}
+    path.write_text(json.dumps({"schema_version": 1, "agent": agent, "loaded_at": None, **said}))
+    seconds = paced.clock.now_ms() / 1000
+    os.utime(path, (seconds, seconds))
 
 
 def test_adding_twice_changes_nothing_and_dry_run_nothing_at_all(paced: Paced) -> None:
@@ -78,6 +90,27 @@ def test_a_run_delivers_and_a_second_one_has_nothing_to_do(fleet: Paced) -> None
     assert served(fleet) == {1}
     assert fleet("sync", "run", "-o", "table").out == "2/2 adapters confirmed, 0 pending, 0 errored\n"
     assert fleet.json("sync", "run", "--dry-run")["adapters"] == []
+
+
+def test_each_run_asks_the_agents_of_a_directory_what_they_serve(fleet: Paced) -> None:
+    fleet.json("sync", "run")
+    for row in fleet.json("adapter", "list")["adapters"]:
+        assert (row["agents"], row["why"]) == ({"on": 0, "behind": 0, "stale": 0}, "no agent has said what it serves")
+    assert "no agent has said what it serves" in fleet("sync", "status", "-o", "table").out
+    acknowledge(fleet, "acme", "desk-1")
+    fleet.json("sync", "run")
+    acme, bob = fleet.json("adapter", "list")["adapters"]
+    assert (acme["agents"], acme["why"]) == ({"on": 1, "behind": 0, "stale": 0}, None)
+    assert bob["why"] == "no agent has said what it serves"
+    assert "agents: 1 on it" in fleet("adapter", "show", "edge", "-o", "table").out
+
+
+def test_a_run_sends_again_what_was_lost_in_a_directory(fleet: Paced) -> None:
+    fleet.json("sync", "run")
+    for pointer_file in (models(fleet) / "pointers" / "main").glob("*.json"):
+        pointer_file.unlink()
+    assert fleet.json("sync", "run")["confirmed"] == 2
+    assert served(fleet) == {1}
 
 
 def test_status_shows_every_adapter_and_the_success_rate(fleet: Paced) -> None:
@@ -283,10 +316,13 @@ def test_many_failures_are_told_shortly_and_a_watch_ends_when_nothing_is_on_its_
     assert "14 errored" in fleet("sync", "status", "-o", "table").err
 
 
+OUTCOME = '{"type":"ai.upm.outcome","prediction_id":"p1","label":1,"observed_at":"2026-01-05T08:00:00Z","agent":"a"}'
+
+
 def test_collected_logs_are_taken_in_when_asked(fleet: Paced) -> None:
     logs = models(fleet) / "feedback"
     logs.mkdir()
-    (logs / "predictions-a-000001.jsonl").write_text("{}\n")
+    (logs / "predictions-a-000001.jsonl").write_text(OUTCOME + "\n")
     ran = fleet("sync", "collect", "--ingest", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["ingested"] is True

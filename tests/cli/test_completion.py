@@ -32,7 +32,6 @@ FREE = {
         "DUR|TIME",
         "FILE",
         "HOST",
-        "KEYID",
         "HOST|NETWORK",
         "N",
         "NAME",
@@ -105,6 +104,18 @@ def test_every_kind_of_name_completes(trained: Shell, tmp_path: Path) -> None:
     assert words(["audit", "list", "--type"], "doctor", at=at) == ["doctor.fix"]
     assert words(["quarantine", "release"], "main@3", at=at) == ["main@3"]
     assert words(["--set"], "drift_monitor.sample", at=at) == ["drift_monitor.sample_size="]
+
+
+def test_keys_complete_that_are_not_revoked(trained: Shell) -> None:
+    at = trained.folder
+    assert words(["keys", "revoke"], at=at) == []
+    first = trained.json("keys", "init")["keyid"]
+    trained.json("keys", "rotate", "--yes", "--reason", "a year is over")
+    second = next(key["keyid"] for key in trained.json("keys", "list")["keys"] if key["state"] == "signing")
+    assert words(["keys", "revoke"], at=at) == [first, second]
+    assert words(["keys", "rotate", "--from"], second[:4], at=at) == [second]
+    trained.json("keys", "revoke", first, "--yes", "--reason", "the tape was lost")
+    assert words(["keys", "revoke"], at=at) == [second]
 
 
 def test_a_project_in_which_nothing_ran_completes_from_its_configuration(fresh: Shell) -> None:

@@ -9,6 +9,7 @@ import pytest
 from upm_cli.app import main
 from upm_cli.clock import SystemClock
 from upm_cli.ops.project import init_project
+from upm_cli.store import ledger
 
 T0 = 1_800_000_000_000
 CONFIG = "supervisor:\n  default_trainers:\n    - name: main\n"
@@ -108,3 +109,48 @@ def test_an_unknown_trainer_is_refused_with_a_guess(project: Path, capsys: pytes
     code, _, err = run(capsys, project, "events", "dead-letters", "mian")
     assert code == 4
     assert "Did you mean 'main'?" in err
+
+
+def problems(capsys: pytest.CaptureFixture[str], project: Path) -> list[str]:
+    code, out, _ = run(capsys, project, "status", "--json")
+    assert code == 0
+    return [problem["problem"] for problem in json.loads(out)["problems"]]
+
+
+def acknowledge(capsys: pytest.CaptureFixture[str], project: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    code, out, _ = run(capsys, project, "events", "dead-letters", "--acknowledge", *more, "--json")
+    return code, json.loads(out)
+
+
+def test_acknowledged_dead_letters_are_kept_but_no_problem_and_later_ones_are(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(capsys, project, "in.jsonl", window(1), "not json", "nor this")
+    assert problems(capsys, project) == ["2 dead letters"]
+
+    assert run(capsys, project, "events", "dead-letters", "--acknowledge", "--reason", "x")[0] == 2, "nobody to ask"
+    assert acknowledge(capsys, project, "--yes")[1]["error"]["code"] == "UPM-E029"
+    code, plan = acknowledge(capsys, project, "--dry-run")
+    assert (code, plan["acknowledged"], plan["dry_run"]) == (0, 2, True)
+    assert problems(capsys, project) == ["2 dead letters"]
+
+    code, done = acknowledge(capsys, project, "--reason", "test data", "--yes")
+    assert (code, done["acknowledged"], done["total"]) == (0, 2, 2)
+    assert problems(capsys, project) == []
+    assert len(letters(capsys, project)) == 2
+    assert acknowledge(capsys, project, "--reason", "again")[1]["acknowledged"] == 0, "twice is the same as once"
+
+    (entry,) = [each for each in ledger.read(project / ".upm") if each["action"] == "letters.seen"]
+    assert (entry["subject"], entry["details"]["count"], entry["details"]["reason"]) == ("main", 2, "test data")
+
+    ingest(capsys, project, "more.jsonl", window(2), "once more")
+    assert problems(capsys, project) == ["1 new dead letter"]
+    _, out, _ = run(capsys, project, "trainer", "show", "--json")
+    assert json.loads(out)["dead_letters"] == {"total": 3, "unseen": 1}
+
+
+def test_acknowledging_goes_alone_and_is_harmless_before_anything_was_read(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, project, "events", "dead-letters", "--acknowledge", "--retry")[0] == 2
+    assert acknowledge(capsys, project)[1]["acknowledged"] == 0

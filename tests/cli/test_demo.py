@@ -2,7 +2,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from upm_cli.store import pins
 from upm_cli.store.session import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def upm(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "upm_cli", *words]
-    return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 def same_words(text: str) -> str:
@@ -42,9 +35,11 @@ def test_every_fact_of_the_demo_is_true(told: tuple[Path, dict[str, Any]]) -> No
 
 @pytest.mark.slow
 def test_a_second_demo_tells_the_same_and_leaves_nothing_behind(
-    told: tuple[Path, dict[str, Any]], tmp_path: Path
+    told: tuple[Path, dict[str, Any]], tmp_path: Path, programs: Path
 ) -> None:
-    done = upm(tmp_path, "demo", "--check")
+    command = [str(programs / "upm"), "demo", "--check"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     story = [line for act in told[1]["acts"] for line in [act["title"], *act["said"]]]
     shown = same_words(done.stdout)

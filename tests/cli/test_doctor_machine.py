@@ -15,7 +15,7 @@ from upm_cli.clock import ManualClock, SystemClock
 from upm_cli.ops import machine
 from upm_cli.ops.project import init_project
 from upm_cli.ops.redact import Redactor
-from upm_cli.store import fsio, layout, lease, ledger, runfiles, statelock
+from upm_cli.store import fsio, layout, lease, ledger, reserve, runfiles, statelock
 from upm_cli.store.session import Store
 
 HOUR_MS = 3_600_000
@@ -226,3 +226,17 @@ def test_a_bundle_of_a_project_that_does_not_open_is_written_too(project: Projec
 )
 def test_secrets_are_known_by_their_looks(text: str, said: str) -> None:
     assert Redactor([])(text) == said
+
+
+def test_a_reserve_that_was_given_up_is_told_and_made_again(project: Project) -> None:
+    assert project.status("reserve") == "pass: nothing is live; it is made with the first activation"
+    assert reserve.keep(project.home)
+    assert project.status("reserve") == "pass: 8 MiB are kept for a rollback on a full disk"
+    assert reserve.give_up(project.home)
+    assert project.status("reserve").startswith("warn: it was given up for a rollback")
+    path = str(project.home / reserve.RESERVE)
+    assert project("--fix", "--dry-run")[1]["fixed"] == [{"what": "made again", "path": path}]
+    assert reserve.size_bytes(project.home) == 0
+    assert project("--fix")[1]["fixed"] == [{"what": "made again", "path": path}]
+    assert project.status("reserve").startswith("pass")
+    assert ledger.read(project.home)[-1]["details"]["made_again"] == [path]

@@ -17,11 +17,12 @@ from upm_cli.core.drift import DriftPolicy
 from upm_cli.core.event import EVENTS
 from upm_cli.core.records import Trainer
 from upm_cli.core.window import Strings
-from upm_cli.ops.drift import judge_new
+from upm_cli.ops.drift import judging
 from upm_cli.ops.project import init_project
 from upm_cli.ops.telemetry import flush
 from upm_cli.store import log, segments, trainers
 from upm_cli.store.session import Store
+from upm_cli.store.together import alone
 from upm_cli.telemetry.points import Recorder
 
 HOUR = 3_600_000
@@ -44,7 +45,7 @@ def make_project(folder: Path, hours: Sequence[Sequence[float]], tenants: Sequen
                 segments.add(tx, log.write_comparisons(store.home, "main", make_table(seq, hour, scores, tenants), T0))
             seq += len(scores)
     recorder = Recorder(CLOCK.now_ms())
-    judge_new(store, CLOCK, DriftPolicy(sample_size=100), "main", finish=True, recorder=recorder)
+    alone(store, judging(store, CLOCK, DriftPolicy(sample_size=100), "main", finish=True, recorder=recorder))
     flush(store.home, "drift-main", recorder, CLOCK.now_ms(), force=True)
     return folder
 

@@ -100,6 +100,7 @@ def test_a_gate_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "explain", "gate", "quarantine", "-o", "table")
     assert out.splitlines()[0] == "gate quarantine   (of activation and rollout; never overridden)"
     assert run(capsys, "explain", "quarantine", "-o", "table")[1] == out
+    assert run(capsys, "explain", "quarantine")[1] == out  # in a pipe too: it is there to be read
 
 
 def test_a_word_that_is_nothing_gets_the_nearest_code_or_gate(capsys: pytest.CaptureFixture[str]) -> None:

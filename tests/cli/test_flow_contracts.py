@@ -49,7 +49,7 @@ def test_train_says_what_became_of_every_window(trained: Any) -> None:
             "restarts": COUNT,
         },
     )
-    check(result["loss"], {"progressive": float, "last": float})
+    check(result["loss"], {"progressive": float, "recent": float, "last": float})
     check(result["log"], {"first_seq": COUNT, "last_seq": COUNT})
     assert (result["trainer"], result["mode"]) == ("main", "shadow")
     add_up(result["windows"])
@@ -216,4 +216,4 @@ def test_lists_of_trainers_have_counts_that_agree_with_the_trainer(trained: Any,
     assert row["name"] == "main"
     counts = row["windows"] if command == ("status",) else {"trained": row["trained"], "pending": row["pending"]}
     assert counts.items() <= shown["windows"].items()
-    assert row["last_loss"] == shown["last_loss"]
+    assert (row["last_loss"], row["loss"]) == (shown["last_loss"], shown["loss"])

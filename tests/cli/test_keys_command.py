@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from upm_cli import actors, ed25519
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import pem
 from upm_cli.core.delivery.keyring import Keyring, switched, with_next
 from upm_cli.core.delivery.trust import read_trust
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.store import keys as files
 from upm_cli.store import snapshots
 

@@ -44,12 +44,12 @@ ADAPTERS = {
         {"trainer": "triage", "status": "errored", "lag_versions": 4},
     ],
 }
-#: `upm metrics serve`, with adapters as ops.adapters.overview tells of them.
+#: `upm metrics serve`, with adapters as ops.adapter_view.overview tells of them.
 SERVE = f"""\
 import sys
 from upm_cli.app import main
-from upm_cli.ops import adapters
-adapters.overview = lambda *_: {ADAPTERS!r}
+from upm_cli.ops import adapter_view
+adapter_view.overview = lambda *_: {ADAPTERS!r}
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -386,6 +386,7 @@ def test_on_a_terminal_the_tree_is_drawn_again_in_its_place(paced: Paced, monkey
 
     monkeypatch.setattr(paced.clock, "sleep", steer)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "300")
     ran = paced("rollout", "status", "-w")
     assert ran.code == 6
     first, second, third = ran.out.split("\x1b[J")

@@ -80,7 +80,7 @@ def live(trained_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy with hard links as they are: the live state is the newest kept one as well."""
+    """Copy with all times and links as they are."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
@@ -167,7 +167,7 @@ def test_corrupt_state(at_work: AtWork) -> None:
     good = blob(at_work.home, digest).read_bytes()
     wanted = steps(RUNBOOKS / "corrupt-state.md")
     second = next(i for i, step in enumerate(wanted) if "snapshot verify" in step.line)
-    flip(at_work.home / "state.duckdb")
+    damage_state(at_work.home)
     follow(wanted[:second], at_work.folder, at_work.env, at_work.folder.parent / "first")
     assert [path.name[:21] for path in at_work.home.glob("*.corrupt-*")] == ["state.duckdb.corrupt-"]
     flip(blob(at_work.home, digest))
@@ -178,9 +178,31 @@ def test_corrupt_state(at_work: AtWork) -> None:
     assert {"state.restored", "snapshot.rollback", "snapshot.release"} <= set(at_work.actions)
 
 
+def damage_state(home: Path) -> None:
+    """Damage the live state and what is kept of the last commit."""
+    for path in {
+        each.stat().st_ino: each for each in (home / "state.duckdb", max((home / "history").glob("*")))
+    }.values():
+        flip(path)
+
+
+def test_a_rollback_that_the_kept_state_does_not_know_stays_in_force(at_work: AtWork) -> None:
+    at_work.run("rollback", "main", "--yes", "--reason", "bad")
+    damage_state(at_work.home)
+    wanted = steps(RUNBOOKS / "corrupt-state.md")
+    going_back = wanted[: next(i for i, step in enumerate(wanted) if "--restore --yes" in step.line) + 1]
+    going_back[-1].prints[1] = "has done again … snapshot.rollback main@4 … global of main serves v3; v4 is barred"
+    follow(going_back, at_work.folder, at_work.env, at_work.folder.parent / "out")
+    assert at_work.serving == 3
+    assert at_work.sql("SELECT version FROM snapshots WHERE quarantined") == [(4,)]
+    at_work.run("audit", "verify", "--recompute")
+
+
 def test_a_state_that_is_gone(at_work: AtWork) -> None:
     (at_work.home / "state.duckdb").unlink()
-    follow(steps(RUNBOOKS / "corrupt-state.md")[:3], at_work.folder, at_work.env, at_work.folder.parent / "out")
+    going_back = steps(RUNBOOKS / "corrupt-state.md")[:4]
+    going_back[2].prints[1] = "every action on record is in that state"
+    follow(going_back, at_work.folder, at_work.env, at_work.folder.parent / "out")
     assert at_work.serving == 4
     assert list(at_work.home.glob("*.corrupt-*")) == []
 
@@ -227,6 +249,18 @@ def test_worker_fatal(at_work: AtWork) -> None:
     at_work.follow(RUNBOOKS / "worker-fatal.md")
     assert at_work.serving == 3
     assert at_work.sql("SELECT trained FROM trainers") == [(WINDOWS + 300,)]
+
+
+def test_an_adapter_that_is_errored(at_work: AtWork) -> None:
+    models = at_work.folder.parent / "models"
+    models.mkdir()
+    at_work.run("adapter", "add", "edge", "--path", str(models))
+    models.chmod(0o777)
+    assert main(["sync", "run", "-q", "-C", str(at_work.folder), "--set", "adapter_sync.max_retries=0"]) == 8
+    at_work.follow(ROOT / "docs/howto/adapter-errored.md")
+    assert at_work.sql("SELECT status FROM adapters") == [("synced",)]
+    assert at_work.actions.count("adapter.retry") == 1
+    assert list(models.glob("pointers/main/_.json"))
 
 
 def test_every_runbook_is_in_the_index_and_is_run_here() -> None:

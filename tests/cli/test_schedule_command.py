@@ -93,6 +93,14 @@ def test_the_examples_are_what_it_prints_for_a_project_in_srv() -> None:
     assert {path.name: path.read_text() for path in folder.iterdir()} == made
 
 
+def test_in_a_pipe_it_is_the_text_itself_unless_a_format_is_asked_for(trained: Shell, program: Path) -> None:
+    for kind, named in (("cron", "upm.cron"), ("systemd", "upm.service")):
+        text = trained("schedule", "show", kind).out
+        assert trained.json("schedule", "show", kind)["files"][named].strip() in text
+    assert text.startswith("# /etc/systemd/system/upm.service\n[Unit]\n")
+    assert trained("schedule", "show", "cron", "-o", "tsv").out.startswith("key\tvalue\n")
+
+
 def test_another_kind_is_refused_with_those_there_are(trained: Shell) -> None:
     ran = trained.refused(2, "UPM-E029", "schedule", "show", "at")
     assert "cron, systemd" in ran.err

@@ -132,7 +132,7 @@ def test_a_missing_state_is_reported(capsys: pytest.CaptureFixture[str], tmp_pat
 def test_a_damaged_state_is_reported(capsys: pytest.CaptureFixture[str], project: Path, damage: str) -> None:
     state = project / ".upm/state.duckdb"
     whole = state.read_bytes()
-    state.unlink()  # its history is a hard link to the same bytes
+    state.unlink()
     if damage != "gone":
         state.write_bytes({"garbage": b"x" * 5000, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
         state.chmod(0o600)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import EvidencePolicy
 from upm_cli.core.judging import contests as fold
 from upm_cli.core.judging.contests import Contests, Losses
@@ -18,6 +17,7 @@ from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 from upm_cli.core.judging.matches import Match, Wanted
 from upm_cli.core.judging.ruling import Rules
 from upm_cli.core.judging.trial import Rows
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import Strings
 
 H = COHORT_MS

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli import ed25519
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import memory, pointer
 from upm_cli.core.delivery.envelope import decode
 from upm_cli.core.delivery.pointer import ModelFile, Place, Pointer
 from upm_cli.core.delivery.ratchet import Seen
 from upm_cli.core.delivery.trust import Trust, read_trust, signer
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.errors import IntegrityError
 from upm_cli.testing import Publisher, key_of
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.drift import DriftPolicy, DriftState, JudgedWindow, Rule, Verdict
+from upm_cli.core.drift import DriftPolicy, DriftState, JudgedWindow, Rule
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import Strings
 
 D = 100  # window duration in these tests, ms

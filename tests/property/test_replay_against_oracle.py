@@ -255,7 +255,7 @@ def oracle_of(policy: ReplayPolicy, rows: list[Arrival], *, drain: bool) -> Outc
     return oracle.outcome()
 
 
-@settings(max_examples=1200, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(st.data(), POLICIES, st.booleans(), st.booleans())
 def test_any_cut_into_batches_does_what_single_arrivals_do(
     data: st.DataObject, policy: ReplayPolicy, drain: bool, with_labels: bool

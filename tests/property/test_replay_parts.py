@@ -18,7 +18,7 @@ def three_hashes(ids: Strings) -> U64Array:
     return ids.hashes() % np.uint64(3)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data(), st.lists(st.tuples(IDS, st.integers(0, 60)), max_size=60), st.integers(0, 40), st.booleans())
 def test_ids_are_remembered_exactly_even_when_hashes_collide(
     data: st.DataObject, rows: list[tuple[str, int]], reach: int, weak: bool

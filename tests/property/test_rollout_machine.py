@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Ring
 from upm_cli.core.rollout import decide, inputs_json, outcome_json, recompute, state_from_json, state_json
@@ -18,6 +17,7 @@ from upm_cli.core.rollouts.decisions import Activate, Admit, Found, HoldTenant, 
 from upm_cli.core.rollouts.exposure import exposed
 from upm_cli.core.rollouts.policy import HOUR_MS, RolloutPolicy
 from upm_cli.core.rollouts.state import EvidenceView, Instant, Observation, Phase, Served, exposure_of, new_rollout
+from upm_cli.core.verdict import Verdict
 from upm_cli.errors import RefusedError
 
 NAMES = ("quarantine", "lineage", "feature", "policy", "readiness")

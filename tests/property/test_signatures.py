@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from securesystemslib.dsse import Envelope as OtherEnvelope
 
 from upm_cli import ed25519
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import envelope as dsse
 from upm_cli.core.delivery import keyring, pem
 from upm_cli.core.delivery.envelope import Envelope, Signature
@@ -17,7 +18,6 @@ from upm_cli.core.delivery.keyring import Keyring, KeyState, switched, with_next
 from upm_cli.core.delivery.signed import judge
 from upm_cli.core.delivery.trust import Trust, read_trust
 from upm_cli.core.signatures import SignatureState
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.errors import IntegrityError
 from upm_cli.ids import iso
 from upm_cli.ops.signer import Signer

@@ -53,6 +53,7 @@ class Oracle:
     outcome: dict[int, str] = field(default_factory=dict)  # position of a window → trained | unlabelled | dead_letter
     compared: list[tuple[int, float, float]] = field(default_factory=list)  # (seq, prediction, truth)
     refused: set[int] = field(default_factory=set)
+    last_loss: float | None = None
 
     def __post_init__(self) -> None:
         spec = spec_of(self.task, self.batch_size)
@@ -104,6 +105,8 @@ class Oracle:
         x = csr([row.x for _, row, _ in self.queue])
         y = np.array([target for _, _, target in self.queue], np.float32)
         done = self.learner.learn_many(x, y)
+        if not done.rejected.all():
+            self.last_loss = float(np.mean(done.losses[~done.rejected]))
         for k, (seq, row, target) in enumerate(self.queue):
             if done.rejected[k]:
                 self.refused.add(seq)
@@ -316,6 +319,7 @@ def test_the_fold_learns_what_a_slow_loop_over_batches_learns(
     consumed = oracle.waiting[0] if oracle.waiting else len(rows)
     assert fold.position == consumed
     assert fold.next_seq == len(rows)
+    assert fold.tally.last_loss == oracle.last_loss
     assert [seq for seq, _, _ in done.refused] == sorted(seq for seq in oracle.refused if seq < consumed)
 
 

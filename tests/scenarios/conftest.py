@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Ring
 from upm_cli.core.rollout import decide, inputs_json, outcome_json, recompute, state_from_json, state_json
 from upm_cli.core.rollouts.decisions import Activate, Decision, Rollback, Step
 from upm_cli.core.rollouts.policy import HOUR_MS, RolloutPolicy
 from upm_cli.core.rollouts.state import EvidenceView, Instant, Observation, RolloutState, Served, new_rollout
+from upm_cli.core.verdict import Verdict
 
 GATES = tuple(
     GateResult(gate=name, allowed=True, detail="fine")

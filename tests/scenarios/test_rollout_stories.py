@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.records import Ring
 from upm_cli.core.rollouts.decisions import Abort, Activate, Admit, ClockJump, Found, Hold, Pause, Rollback
 from upm_cli.core.rollouts.exposure import bucket, exposed, route
 from upm_cli.core.rollouts.policy import DAY_MS, HOUR_MS, RolloutPolicy
 from upm_cli.core.rollouts.state import exposure_of
+from upm_cli.core.verdict import Verdict
 from upm_cli.errors import RefusedError
 
 Names = Callable[[list[Any]], list[str]]

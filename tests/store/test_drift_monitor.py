@@ -17,10 +17,11 @@ from upm_cli.core.event import EVENTS
 from upm_cli.core.records import Activation, DriftStatus, DriftWindow, Mode, Ring, Snapshot, Trainer
 from upm_cli.core.window import Strings
 from upm_cli.errors import IntegrityError, NotFoundError
-from upm_cli.ops.drift import Judged, Memory, judge_new
+from upm_cli.ops.drift import Judged, Memory, judging
 from upm_cli.ops.trainers import remove
 from upm_cli.store import activations, drift, log, monitors, outbox, segments, snapshots, trainers
 from upm_cli.store.session import Store
+from upm_cli.store.together import alone
 from upm_cli.telemetry.points import Recorder
 
 HOUR = 3_600_000
@@ -122,7 +123,7 @@ def activate(store: Store, version: int) -> None:
 
 
 def judge(store: Store, policy: DriftPolicy = POLICY, **more: Any) -> Judged:
-    return judge_new(store, CLOCK, policy, "main", **more)
+    return alone(store, judging(store, CLOCK, policy, "main", **more))
 
 
 def windows(store: Store) -> list[DriftWindow]:
@@ -343,7 +344,7 @@ def test_a_changed_window_length_goes_on_from_the_open_window(tmp_path: Path) ->
 def test_an_unknown_trainer_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with pytest.raises(NotFoundError, match="mian"):
-        judge_new(store, CLOCK, POLICY, "mian")
+        alone(store, judging(store, CLOCK, POLICY, "mian"))
     commit(store, make_table(0, 0, GOOD))
     with store.read() as reader:
         (segment,) = segments.list_for(reader, "comparisons", "main")
@@ -420,7 +421,7 @@ def test_windows_are_the_same_however_often_the_monitor_ran_was_killed_or_forgot
             judge(store, policy)
         elif how == "killed":
             with pytest.raises(KilledError):
-                judge_new(store, KillingClock(), policy, "main", memory=memory)
+                alone(store, judging(store, KillingClock(), policy, "main", memory=memory))
     judge(store, policy, memory=memory)
     assert plain(windows(store)) == plain(windows(steady))
     assert len(quarantine_events(store)) == len(quarantine_events(steady))

@@ -26,7 +26,7 @@ from upm_cli.core.window import LabelKind, RowKind
 from upm_cli.ops import comparisons
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops import trainers as trainer_ops
-from upm_cli.ops.drift import Judged, Memory, judge_new
+from upm_cli.ops.drift import Judged, Memory, judging
 from upm_cli.ops.evidence import current
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.ops.keeping import release
@@ -35,6 +35,7 @@ from upm_cli.sources.base import Chunk
 from upm_cli.sources.decoder import Decoder
 from upm_cli.store import activations, collect, ledger, log, monitors, outbox, rollouts, snapshots, trainers
 from upm_cli.store.session import Store
+from upm_cli.store.together import alone
 from upm_cli.telemetry.points import Recorder
 
 POLICY = ReplayPolicy(release_delay_ms=0, late_window_tolerance_ms=10**12, max_buffer_size=10_000)
@@ -124,9 +125,10 @@ class Project:
         """Let the monitor look until there is nothing more; `anew`: as a process that was just started."""
         memory = Memory() if anew else self.memory
         while True:
-            judged = judge_new(
+            steps = judging(
                 self.store, CLOCK, self.settings.drift_monitor, "main", memory=memory, contests=self.settings
             )
+            judged = alone(self.store, steps)
             if not judged.more:
                 return judged
 
@@ -366,7 +368,7 @@ def test_the_evidence_rule_alone_reports_failing_windows_without_quarantine(make
         project = make(task="regression", monitor={"rule": rule, "sample_size": 50, "drift_threshold": 1e-6})
         project.settings = replace(project.settings, evidence=replace(project.settings.evidence, loss_scale=1.0))
         project.feed(100)
-        judge_new(project.store, CLOCK, project.settings.drift_monitor, "main", finish=True)
+        alone(project.store, judging(project.store, CLOCK, project.settings.drift_monitor, "main", finish=True))
         with project.store.read() as reader:
             (window,) = reader.query("drift.newest", trainer="main", limit=1)
         assert (window["verdict"], window["status"]) == ("fail", expected)
@@ -591,9 +593,10 @@ def test_a_monitor_that_was_overtaken_looks_again(make: Callable[..., Project]) 
     project.feed(100)
     other = Project(project.store, project.settings)
     other.judge()
-    judged = judge_new(
+    steps = judging(
         project.store, CLOCK, project.settings.drift_monitor, "main", memory=stale, contests=project.settings
     )
+    judged = alone(project.store, steps)
     assert judged.compared == 0
     assert project.lineage.findings["windows"] == 300
 

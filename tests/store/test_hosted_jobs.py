@@ -17,6 +17,7 @@ from upm_cli.ops import trainers as trainer_ops
 from upm_cli.ops.project import init_project
 from upm_cli.store import lease, monitors, positions, runfiles, trainers
 from upm_cli.store.session import Store
+from upm_cli.store.together import Outcome, Steps
 from upm_cli.workers import host, ingest, interest, trainer
 from upm_cli.workers.context import Project, Worker
 from upm_cli.workers.job import Turn
@@ -236,11 +237,11 @@ def broken(
     """Let the turns of one trainer fail."""
     turn, failed = TrainerJob.turn, [0]
 
-    def fails(self: TrainerJob, *, finish: bool) -> Turn:
+    def fails(self: TrainerJob, *, finish: bool) -> Steps[Turn]:
         if self._name == name and failed[0] < times:
             failed[0] += 1
             raise error()
-        return turn(self, finish=finish)
+        return (yield from turn(self, finish=finish))
 
     monkeypatch.setattr(TrainerJob, "turn", fails)
     return failed
@@ -324,9 +325,11 @@ def test_a_job_that_is_told_to_finish_uses_everything_up_and_says_so(site: Site)
     def until() -> bool:
         done = site.beat()["done"]
         if not steps and len(done) == 3:
-            steps.append(1)
             write(site.folder, "a", WINDOWS, 2 * WINDOWS)
-            site.order(site.jobs(), finish=[job.label for job in site.jobs()])
+        if len(done) == 3 * (len(steps) + 1) and len(done) < 9:  # then those whose input has ended, as a crew does
+            steps.append(1)
+            ended = (Kind.INGEST, Kind.TRAINER, Kind.DRIFT)[: len(steps) + 1]
+            site.order(site.jobs(), finish=[job.label for job in site.jobs(kinds=ended)])
         return len(done) == 9
 
     site.run(until)
@@ -338,15 +341,44 @@ def test_a_job_that_is_told_to_finish_uses_everything_up_and_says_so(site: Site)
 def test_turns_are_shared_out_evenly_while_there_is_much_to_do(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     turn, order = TrainerJob.turn, []
 
-    def counted(self: TrainerJob, *, finish: bool) -> Turn:
-        done = turn(self, finish=finish)
+    def counted(self: TrainerJob, *, finish: bool) -> Steps[Turn]:
         order.append(self._name)
+        done = yield from turn(self, finish=finish)
         return Turn.MOVED if len(order) < 30 else done
 
     monkeypatch.setattr(TrainerJob, "turn", counted)
     site.order(site.jobs(kinds=[Kind.TRAINER]))
     site.run(lambda: len(order) >= 30)
     assert all(sorted(order[at : at + 3]) == list(NAMES) for at in range(0, 27, 3))
+
+
+def test_what_several_jobs_want_committed_goes_into_one_commit(site: Site) -> None:
+    with site.store.read() as reader:
+        before = reader.meta.generation
+    site.order(site.jobs(kinds=[Kind.INGEST, Kind.TRAINER]))
+    site.run(site.all_learned())
+    with site.store.read() as reader:
+        commits = reader.meta.generation - before
+    # Alone each of the three would make 5: both jobs begin, one reads, one learns and says at the end that it stopped.
+    assert 4 <= commits <= 7
+
+
+def test_what_a_job_has_begun_is_committed_when_it_is_taken_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[str, int]] = []
+    go_on = host.Host._go_on
+
+    def watched(self: host.Host, slot: host.Slot, outcome: Outcome) -> None:
+        go_on(self, slot, outcome)
+        if isinstance(slot.job, TrainerJob) and slot.steps is not None and not taken:
+            taken.append((slot.spec.name, slot.job._session.trained))
+            site.order([job for job in site.jobs() if job.label != slot.spec.label])
+
+    monkeypatch.setattr(host.Host, "_go_on", watched)
+    monkeypatch.setattr(host, "LOOK_EVERY_S", 0.0)  # it is taken away while it waits
+    site.order(site.jobs())
+    site.run(lambda: taken and lease.holder(site.home, f"trainer-{taken[0][0]}") is None)
+    ((name, learned),) = taken
+    assert site.known()[name][0] == learned > 0
 
 
 def test_a_ticker_looks_at_every_trainer(site: Site) -> None:

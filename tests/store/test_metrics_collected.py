@@ -14,7 +14,7 @@ from upm_cli.config.schema import DriftMonitorSettings, Settings, SupervisorSett
 from upm_cli.core.records import DriftStatus, DriftWindow, Segment, Stream, TrainerStatus
 from upm_cli.core.window import RowKind, WindowBatch
 from upm_cli.errors import InvalidError
-from upm_cli.ops import adapters, made_up, rollout, supervisor
+from upm_cli.ops import adapter_view, made_up, rollout, supervisor
 from upm_cli.ops.metrics.collect import Collector
 from upm_cli.ops.trainers import train_lease
 from upm_cli.store import (
@@ -527,7 +527,7 @@ OVERVIEW = {
 def test_adapters_are_counted_by_status_and_by_how_far_they_are_behind(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "overview", lambda *_: OVERVIEW)
+    monkeypatch.setattr(adapter_view, "overview", lambda *_: OVERVIEW)
     assert project.read("upm_adapters") == {"main pending": 0, "main syncing": 0, "main synced": 3, "main errored": 2}
     behind = {"main 0": 2, "main 1": 1, "main 2": 0, "main 3+": 1, "main unknown": 1}
     assert project.read("upm_adapters_behind") == behind
@@ -535,7 +535,7 @@ def test_adapters_are_counted_by_status_and_by_how_far_they_are_behind(
     assert project.read("upm_adapter_sync_objective_ratio") == {"": 0.995}
     assert project.read("upm_adapter_sync_failures_total") == {"main": 0}
     nothing = {**OVERVIEW, "success_rate": {**OVERVIEW["success_rate"], "value": None}, "adapters": []}  # type: ignore[dict-item]
-    monkeypatch.setattr(adapters, "overview", lambda *_: nothing)
+    monkeypatch.setattr(adapter_view, "overview", lambda *_: nothing)
     assert project.read("upm_adapter_sync_success_ratio") == {}
     assert project.read("upm_adapters") == {}
 

@@ -108,11 +108,11 @@ def world(tmp_path: Path, receiver: Receiver) -> World:
 def test_a_new_webhook_is_told_of_what_happens_from_then_on_in_order(world: World, receiver: Receiver) -> None:
     world.happens("one", "two")
     world.happens("three")
-    assert notify.is_due(world.store, world.settings, world.clock.now_ms())
+    assert notify.due_at_ms(world.store, world.settings) == 0
     assert [each.sent for each in world.tick()] == [3]
     assert receiver.reasons == ["one", "two", "three"]
     assert world.tick()[0].sent == 0
-    assert not notify.is_due(world.store, world.settings, world.clock.now_ms())
+    assert notify.due_at_ms(world.store, world.settings) is None
     assert (world.shown["sent"], world.shown["waiting"], world.shown["last_error"]) == (3, 0, None)
 
 

@@ -223,13 +223,13 @@ def test_a_number_taken_in_between_makes_the_worker_renumber_its_snapshot(world:
     assert snapshot_ops.load(world.home, world.rows()[2])[1]["version"] == 2
 
 
-class Training:
-    """Stands for `ops.training`: a fold is the digest of its checkpoint. `meanwhile` runs while one is loaded."""
+class Checkpoints:
+    """Stands for `ops.checkpoints`: a fold is the digest of its checkpoint. `meanwhile` runs while one is loaded."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.meanwhile = meanwhile
-        monkeypatch.setitem(sys.modules, "upm_cli.ops.training", self)  # type: ignore[arg-type]
-        monkeypatch.setattr(upm_cli.ops, "training", self, raising=False)
+        monkeypatch.setitem(sys.modules, "upm_cli.ops.checkpoints", self)  # type: ignore[arg-type]
+        monkeypatch.setattr(upm_cli.ops, "checkpoints", self, raising=False)
 
     def load_checkpoint(self, store: Store, trainer: Trainer) -> str:
         blobs.get(store.home, trainer.checkpoint_digest or "")
@@ -259,7 +259,7 @@ def take_one(world: World) -> Any:
 def test_a_snapshot_on_demand_is_of_what_is_committed_and_on_the_record(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Training(monkeypatch)
+    Checkpoints(monkeypatch)
     world.learn(100)
     digest = commit_without_snapshot(world, 30)
     taken = take_one(world)
@@ -283,7 +283,7 @@ def test_a_snapshot_on_demand_is_tried_again_when_the_trainer_commits_in_between
         if len(digests) < 3:
             digests.append(commit_without_snapshot(world))
 
-    Training(monkeypatch, meanwhile)
+    Checkpoints(monkeypatch, meanwhile)
     taken = take_one(world)
     assert taken.snapshot.checkpoint_digest == digests[-1]
     assert (taken.snapshot.windows, list(world.rows())) == (30, [1])
@@ -291,7 +291,7 @@ def test_a_snapshot_on_demand_is_tried_again_when_the_trainer_commits_in_between
 
 def test_a_trainer_that_never_stands_still_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_without_snapshot(world)
-    Training(monkeypatch, lambda: commit_without_snapshot(world))
+    Checkpoints(monkeypatch, lambda: commit_without_snapshot(world))
     with pytest.raises(BusyError, match="commits faster"):
         take_one(world)
     assert world.rows() == {}
@@ -300,7 +300,7 @@ def test_a_trainer_that_never_stands_still_is_told(world: World, monkeypatch: py
 def test_a_missing_checkpoint_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = commit_without_snapshot(world)
     next(world.home.glob(f"blobs/sha256/*/{digest}.*")).unlink()
-    Training(monkeypatch)
+    Checkpoints(monkeypatch)
     with pytest.raises(NotFoundError, match=digest):
         take_one(world)
 
@@ -790,20 +790,28 @@ def test_an_activation_cut_off_at_any_write_is_done_or_not(tmp_path: Path, fault
     assert number > 4
 
 
-def test_a_full_disk_gives_up_its_reserve_for_a_rollback(world: World, faults: Any) -> None:
+def test_a_full_disk_gives_up_its_reserve_for_a_rollback_and_the_first_commit_with_room_makes_it_again(
+    world: World, faults: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rolled_back_world(world)
     assert (world.home / reserve.RESERVE).stat().st_size == reserve.SIZE_BYTES
 
     def full_while_reserved(operation: str, path: Path) -> None:
-        if operation == "open" and (world.home / reserve.RESERVE).exists():
+        if operation == "open" and reserve.size_bytes(world.home):
             raise OSError(28, os.strerror(28), str(path))
 
+    free = [reserve.ROOM_BYTES - 1]
+    monkeypatch.setattr(fsio, "disk_space", lambda _: (free[0], 1 << 40))
     faults.before = full_while_reserved
     assert world.rollback().to_version == 2
-    assert not (world.home / reserve.RESERVE).exists()
+    assert reserve.size_bytes(world.home) == 0
+    assert reserve.give_up(world.home) is False
     faults.before = None
-    world.activate(str(world.learn()))
-    assert (world.home / reserve.RESERVE).exists()
+    world.learn()
+    assert reserve.size_bytes(world.home) == 0  # what is free is for the next commits
+    free[0] += 1
+    world.learn()
+    assert reserve.size_bytes(world.home) == reserve.SIZE_BYTES
 
 
 def test_a_disk_that_stays_full_is_told_and_nothing_changed(world: World, faults: Any) -> None:

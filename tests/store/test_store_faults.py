@@ -100,8 +100,10 @@ def test_a_refusal_at_any_step_of_a_commit_leaves_the_old_state_or_all_of_the_ne
         commit(store, n)
     else:
         pytest.fail("the commit never came to an end")
-    # Only what comes after the swap finds the new state: making its name durable, and keeping it as history.
-    assert {step.split(" ")[0] for step in whole} == {"fsync-folder", "link"}
+    # Only what comes after the swap finds the new state: making its name durable, and keeping a copy of it as history;
+    # and no commit fails as the one before it can't be kept under a second name.
+    assert {step.split(" ")[0] for step in whole} == {"fsync-folder", "link", "open", "write", "rename"}
+    assert {Path(step.split(" ")[1]).suffix for step in whole} == {"", ".duckdb"}  # the folder, and kept states
     steps = {
         "open state.lock", "write state.lock", "open state.duckdb.next", "write state.duckdb.next",
         "open ledger.jsonl", "write ledger.jsonl", "fsync ledger.jsonl", "fsync state.duckdb.next",
@@ -210,3 +212,41 @@ def test_a_symlink_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> No
     (tmp_path / "file").symlink_to(target)
     fsio.durable_write(tmp_path / "file", b"new")
     assert (target.read_bytes(), (tmp_path / "file").is_symlink()) == (b"keep", False)
+
+
+def test_a_process_that_may_open_no_more_files_says_so_and_goes_on_when_it_may(tmp_path: Path) -> None:
+    script = """
+import os, resource, sys
+from pathlib import Path
+from upm_cli.clock import SystemClock
+from upm_cli.core.records import Trainer
+from upm_cli.errors import UpmError
+from upm_cli.store import trainers
+from upm_cli.store.session import Store
+store = Store.create(Path(sys.argv[1]), SystemClock())
+def commit(n):
+    with store.write() as tx:
+        trainers.put(tx, Trainer(name="main", stream="main", trained=n))
+        tx.ledger("count", "main", n=n)
+commit(1)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+used = max(int(name) for name in os.listdir("/proc/self/fd"))
+refused, at = [], 1
+for more in range(1, 12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, hard))
+    try:
+        commit(at + 1)
+        at += 1
+    except UpmError as error:
+        refused.append(error.code)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with store.read() as reader:
+        assert trainers.get(reader, "main").trained == at
+assert refused and at > 1, (refused, at)
+assert not (store.home / "state.duckdb.next").exists()
+print(sorted(set(refused)))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", script, str(tmp_path / ".upm")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("['UPM-E013']\n", "")

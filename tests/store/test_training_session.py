@@ -16,13 +16,15 @@ from upm_cli.errors import IntegrityError, StorageError
 from upm_cli.ops import snapshots as snapshot_ops
 from upm_cli.ops import trainers as trainer_ops
 from upm_cli.ops.activate import activate
+from upm_cli.ops.checkpoints import encode_checkpoint
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.ops.refused import refused_windows
 from upm_cli.ops.rollback import rollback
-from upm_cli.ops.training import SupersededError, TrainingSession, encode_checkpoint
+from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.sources.base import Chunk
 from upm_cli.sources.decoder import Decoder
-from upm_cli.store import blobs, compaction, fsio, log, segments, snapshots, trainers
+from upm_cli.store import blobs, collect, compaction, fsio, history, log, segments, snapshots, trainers
+from upm_cli.store.kept import KeptState
 from upm_cli.store.session import Store
 from upm_cli.telemetry.points import Recorder
 
@@ -414,6 +416,39 @@ def test_superseded_checkpoints_are_removed_unless_a_snapshot_needs_them(make: C
     assert made.checkpoint_digest == seen[1], "200 windows: the second run reached the interval"
     kept = {digest for digest in seen if list((project.store.home / "blobs").rglob(f"{digest}*"))}
     assert kept == {seen[1], seen[2]}
+
+
+def test_checkpoints_of_kept_states_stay_while_the_trainer_runs(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make(interval=100_000)
+    session = None
+    seen: list[str] = []
+
+    def there() -> set[str]:
+        return {digest for digest in seen if list((project.store.home / "blobs").rglob(f"{digest}*"))}
+
+    for number in range(history.KEPT + 3):
+        project.feed(BINARY, end=True)
+        session = session or project.open()
+        while session.step():
+            pass
+        session.commit()
+        seen.append(project.trainer.checkpoint_digest or "")
+        assert there() == set(seen[-history.KEPT - 1 :]), number
+    assert session is not None
+    for path in history.states(project.store.home):
+        with KeptState(project.store.home, path, project.store.clock).read() as reader:
+            assert (trainers.get(reader, "main").checkpoint_digest or "") in there()
+    monkeypatch.setattr(collect, "KEPT_BYTES", 1)
+    project.feed(BINARY, end=True)
+    while session.step():
+        pass
+    session.commit()
+    seen.append(project.trainer.checkpoint_digest or "")
+    assert there() == {seen[-1]}  # large ones are not kept
+    session.close()
+    assert there() == {seen[-1]}
 
 
 @pytest.mark.parametrize("place", [0, 40, -1])

@@ -10,7 +10,7 @@ from simulated import World, directory_row
 
 from upm_cli.adapters.base import DeliveryError, Failure
 from upm_cli.core.records import AdapterStatus
-from upm_cli.ops.sync import take_lease
+from upm_cli.ops.sync_lease import take_lease
 from upm_cli.store import fsio, runfiles, telemetry
 from upm_cli.workers import adapter_sync
 from upm_cli.workers.context import Project, Worker
@@ -56,7 +56,7 @@ def test_it_delivers_what_goes_live_meanwhile_and_ends_after_its_upstream(
     assert adapter_sync.run(worker, upstream) == 0  # type: ignore[arg-type]
     assert world.row("edge").acked_version == 2
     told = status(world)
-    assert (told["state"], told["adapters"], told["by_status"]["synced"]) == ("in sync", 1, 1)
+    assert (told["state"], told["adapters"], told["by_status"]["synced"]) == ("stopped", 1, 1)
     assert (told["worker"], told["lease"]) == ("adapter-sync", "adapter-sync")
     assert [path.name[11:] for path in telemetry.files(world.home)] == ["adapter-sync.jsonl"]
 

@@ -19,10 +19,10 @@ from upm_cli.core.delivery.ratchet import Took
 from upm_cli.core.records import Adapter, AdapterStatus, Trainer
 from upm_cli.core.retention import RetentionPolicy
 from upm_cli.errors import IntegrityError, NotFoundError, RefusedError, UpmError, UsageError
-from upm_cli.ops import adapters, sync_run, sync_steer, sync_verify, trainers
+from upm_cli.ops import adapter_view, adapters, sync_run, sync_steer, sync_verify, trainers
 from upm_cli.ops.adapters import Wanted
 from upm_cli.ops.keeping import collect_garbage
-from upm_cli.ops.sync import take_lease
+from upm_cli.ops.sync_lease import take_lease
 from upm_cli.store import adapters as rows
 from upm_cli.store import history, ledger
 from upm_cli.store import trainers as trainer_rows
@@ -222,7 +222,7 @@ def test_the_overview_shows_all_worst_first(world: World) -> None:
     world.settle()
     world.add(agent_row("zz", "acme"))
     with world.store.read() as reader:
-        found = adapters.overview(reader, world.settings, world.clock.now_ms())
+        found = adapter_view.overview(reader, world.settings, world.clock.now_ms())
     assert (found["total"], found["by_status"]) == (4, {"pending": 1, "syncing": 0, "synced": 2, "errored": 1})
     assert [row["adapter_key"] for row in found["adapters"]] == ["edge-0002", "zz", "edge-0000", "edge-0001"]
     bad = found["adapters"][0]
@@ -230,7 +230,7 @@ def test_the_overview_shows_all_worst_first(world: World) -> None:
     assert found["adapters"][1]["lag_versions"] is None
     rate = found["success_rate"]
     assert (rate["ok"], rate["attempts"], rate["value"], rate["met"]) == (5, 6, 5 / 6, False)
-    assert adapters.problems(found) == [
+    assert adapter_view.problems(found) == [
         {"trainer": "main", "problem": "adapter edge-0002 errored: no", "next": "upm sync status"}
     ]
 

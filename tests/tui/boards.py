@@ -45,7 +45,8 @@ def trainer(name: str, state: str, recent: list[float | None], **more: Any) -> t
         "windows": {"trained": more.get("trained", 1_234_567), "dead_letter": 0},
         "windows_per_s": more.get("rate", 655.2),
         "lag": more.get("lag", 12),
-        "last_loss": more.get("loss", 0.284),
+        "last_loss": 0.225,
+        "loss": {"progressive": more.get("loss", 0.284), "recent": more.get("loss", 0.291), "last": 0.225},
     }
     details = {
         "active": {"global": 130},
@@ -226,7 +227,7 @@ def snapshots() -> list[Snapshot]:
             last_seq=version * 9_000 - 1,
             windows=version * 9_000,
             created_at_ms=NOW_MS + (version - 132) * HOUR_MS,
-            metrics={"loss": {"progressive": 0.284}},
+            metrics={"loss": {"progressive": 0.284, "recent": 0.291}},
             **more,
         )
 
@@ -331,7 +332,7 @@ def known() -> list[Known]:
 
 
 def fleet() -> dict[str, Any]:
-    """Return the agents as ops/adapters.overview tells of them."""
+    """Return the agents as ops/adapter_view.overview tells of them."""
     states = ("synced", "synced", "pending", "errored", "syncing")
     adapters = [
         {
@@ -370,9 +371,9 @@ def workers() -> list[dict[str, Any]]:
     error = {"code": "UPM-E091", "message": "the state does not open", "hint": "upm doctor", "context": {}}
     return [
         worker("trainer-search", "training", rate=655.2, lag=12, done=1_234_567, loss=0.284, restarts=0),
-        worker("ingest-search", "following", rate=655.0, done=1_234_579),
+        worker("ingest-search", "following", pid=4712, rate=655.0, done=1_234_579),
         worker("drift-search", "judging", alive=False, age_s=120.0),
         worker("drift-main", "failed", alive=False, age_s=9.0, error=error),
-        worker("trainer-main", "training", age_s=95.0, rate=0.0),
+        worker("trainer-main", "training", pid=4713, age_s=95.0, rate=0.0),
         worker("ingest-main", "stopped", alive=False, age_s=7200.0),
     ]

@@ -4,6 +4,7 @@ import asyncio
 import io
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ class _Ended(lifeline.Upstream):
         return True
 
 
-def learn(folder: Path, clock: StoppedClock, windows: bytes) -> None:
-    """Let the workers of trainer main take in, learn and judge `windows`, one after the other in this process."""
+def learn(folder: Path, clock: StoppedClock, windows: bytes, trainer_name: str = "main") -> None:
+    """Let the workers of a trainer take in, learn and judge `windows`, one after the other in this process."""
     source = folder / f"windows-{clock.ms}.jsonl"
     source.write_bytes(windows)
     project = context.Project(folder=folder)
@@ -67,11 +68,11 @@ def learn(folder: Path, clock: StoppedClock, windows: bytes) -> None:
     def worker(name: str) -> context.Worker:
         return context.Worker.open(name, project, clock, lifeline.Stop())
 
-    reading, training, judging = worker("ingest-main"), worker("trainer-main"), worker("drift-main")
-    trainer_ops.ensure(reading.store, clock, reading.settings, "main", actor="test")
-    assert ingest.run(reading, "main", [str(source)], "auto", follow=False) == 0
-    assert trainer.run(training, "main", _Ended()) == 0
-    assert drift_monitor.run(judging, "main", _Ended()) == 0
+    reading, training, judging = (worker(f"{kind}-{trainer_name}") for kind in ("ingest", "trainer", "drift"))
+    trainer_ops.ensure(reading.store, clock, reading.settings, trainer_name, actor="test")
+    assert ingest.run(reading, trainer_name, [str(source)], "auto", follow=False) == 0
+    assert trainer.run(training, trainer_name, _Ended()) == 0
+    assert drift_monitor.run(judging, trainer_name, _Ended()) == 0
     for each in (reading, training, judging):
         each.store.close()
     clock.sleep(60)
@@ -162,6 +163,7 @@ class Bench:
     folder: Path
     clock: StoppedClock
     store: Store
+    trainer_name: str = "main"
 
     def project(self, **more: Any) -> Project:
         settings = load(self.folder / "upm.yaml", overrides=(), environ={}).settings
@@ -169,17 +171,17 @@ class Bench:
 
     def drive(self, steps: Steps, size: tuple[int, int] = (80, 24), **more: Any) -> None:
         """Run the dashboard of this project, and `steps` with a hand on it."""
-        about = {key: more.pop(key) for key in ("commands", "moment") if key in more}
+        about = {key: more.pop(key) for key in ("commands", "moment", "is_ascii") if key in more}
         drive(Dashboard(self.project(**about), **more), steps, size)
 
     def live(self) -> dict[str, int]:
         """Return the version that each ring serves."""
         with self.store.read() as reader:
-            return {ring.value: each.version for ring, each in activations.live(reader, "main").items()}
+            return {ring.value: each.version for ring, each in activations.live(reader, self.trainer_name).items()}
 
     def prove(self) -> None:
         """Let the lineage have passed its contest against what serves now."""
-        prove(self.store, self.clock, "main", first_seq=0, windows=1)
+        prove(self.store, self.clock, self.trainer_name, first_seq=0, windows=1)
 
     def cli(self, *words: str) -> None:
         if words[0] == "activate":
@@ -188,11 +190,11 @@ class Bench:
 
     def rows(self) -> dict[int, Snapshot]:
         with self.store.read() as reader:
-            return {row.version: row for row in snapshots.list_for(reader, "main")}
+            return {row.version: row for row in snapshots.list_for(reader, self.trainer_name)}
 
     def trainer(self) -> Any:
         with self.store.read() as reader:
-            return trainers.get(reader, "main")
+            return trainers.get(reader, self.trainer_name)
 
     def record(self) -> list[tuple[str, str, str, dict[str, Any]]]:
         """Return the ledger: action, subject, actor and details."""
@@ -201,29 +203,40 @@ class Bench:
         return [(entry["action"], entry["subject"], entry["actor"], entry["details"]) for entry in entries]
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose trainer main made snapshots and learned on after the last one. Copy it; don't change it."""
-    folder, clock = tmp_path_factory.mktemp("trained"), StoppedClock()
+def train(folder: Path, name: str) -> Path:
+    """Make a project whose trainer `name` made snapshots and learned on after the last one."""
+    clock = StoppedClock()
     assert main(["init", str(folder), "-q"], clock=clock) == 0
-    (folder / "upm.yaml").write_text(CONFIG)
+    (folder / "upm.yaml").write_text(CONFIG.replace("main", name))
     lines = EXAMPLE.read_bytes().splitlines(keepends=True)
     for first, last in ((0, 300), (300, 600), (600, 650)):
-        learn(folder, clock, b"".join(lines[first:last]))
+        learn(folder, clock, b"".join(lines[first:last]), name)
     return folder
+
+
+@contextmanager
+def copied(project: Path, folder: Path, name: str) -> Iterator[Bench]:
+    """Work on a copy of a project a day later."""
+    shutil.copytree(project, folder)
+    clock = StoppedClock()
+    clock.sleep(86_400)
+    store = Store(folder / ".upm", clock)
+    bench = Bench(folder, clock, store, name)
+    bench.prove()
+    yield bench
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with trainer main. Copy it; don't change it."""
+    return train(tmp_path_factory.mktemp("trained"), "main")
 
 
 @pytest.fixture
 def bench(trained: Path, tmp_path: Path) -> Iterator[Bench]:
-    folder = tmp_path / "shop"
-    shutil.copytree(trained, folder)
-    clock = StoppedClock()
-    clock.sleep(86_400)
-    store = Store(folder / ".upm", clock)
-    bench = Bench(folder, clock, store)
-    bench.prove()
-    yield bench
-    store.close()
+    with copied(trained, tmp_path / "shop", "main") as bench:
+        yield bench
 
 
 @pytest.fixture

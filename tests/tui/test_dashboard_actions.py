@@ -273,7 +273,7 @@ def test_a_refusal_that_can_be_excepted_asks_for_the_name_and_a_reason(bench: An
         await hand.press("a")
         await hand.sees("Refused: activate latest of main", "✗ policy", "of 336 h", "e excepts them")
         await hand.press("e")
-        await hand.sees("Activate v4 of main past its gates", "excepted", "policy", "--override")
+        await hand.sees("Activate v4 of main past gates", "excepted", "policy", "--override")
         before = bench.store.token()
         await hand.type("labels fixed")
         await hand.press("enter", "enter", "y")  # to the name, to Cancel; y without the name
@@ -300,7 +300,7 @@ def test_u_releases_from_quarantine_only_with_a_reason_and_the_name(bench: Any) 
         await hand.press("u")
         await hand.hears("put the cursor on a snapshot first")
         await hand.press("2", "u")
-        await hand.sees("Release v4 of main from quarantine", "type main to go past the gate")
+        await hand.sees("Release v4 of main", "quarantined", "type main to go past the gate")
         await hand.press("enter", "enter", "y")
         await hand.sees("Give a reason first")
         assert bench.rows()[4].quarantined

@@ -203,25 +203,6 @@ def test_help_of_every_screen_fits_the_smallest_screen(show: Any) -> None:
     show(board(), steps)
 
 
-def test_details_and_the_palette_fit_the_smallest_screen(show: Any) -> None:
-    async def steps(hand: Any) -> None:
-        for screen, title, text in (
-            ("3", "Window 2025-12-31", "upm quarantine show search/"),
-            ("4", "Gate quarantine", "upm gate check search"),
-            ("5", "Agent edge-3", "connection refused"),
-            ("6", "snapshot.rollback search@131", "upm explain 7"),
-            ("7", "Worker drift-main", "UPM-E091"),
-        ):
-            await hand.press(screen, "enter")
-            await hand.sees(title, text, "Esc closes")
-            assert is_whole(hand.text, title)
-            await hand.press("escape")
-        await hand.press("ctrl+p")
-        await hand.sees("Search for commands", "Overview: every trainer")
-
-    show(board(), steps)
-
-
 def test_colour_is_never_needed_to_tell_states_apart(show: Any) -> None:
     async def steps(hand: Any) -> None:
         await hand.sees("◆ quarantined", "● training", "‖ paused", "○ idle")

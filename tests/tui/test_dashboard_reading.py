@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from upm_cli.app import main
 from upm_cli.ops import status
+from upm_cli.ops.strips import Strips
 from upm_cli.store import lease, runfiles
 from upm_cli.tui.board import Part
 from upm_cli.tui.board_reader import BoardReader
@@ -28,6 +30,20 @@ def test_the_board_is_what_the_status_command_prints(bench: Any) -> None:
     assert board.details["main"] == status.trainer_details(bench.store, project.settings, "main")
     assert [shot.version for shot in board.snapshots] == [4, 3, 2, 1]
     assert [event.kind for event in board.events].count("snapshot.created") == 4
+
+
+def test_trainer_snapshots_worker_and_commands_mean_the_same_by_loss(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.cli("snapshot", "create", "main")
+    board = BoardReader(bench.project()).read(None, EVERYTHING)
+    loss = board.overview["trainers"][0]["loss"]["progressive"]
+    assert loss == pytest.approx(board.snapshots[0].metrics["loss"]["progressive"], rel=1e-6)
+    said = next(row["loss"] for row in board.overview["workers"] if row["worker"] == "trainer-main")
+    assert said == loss
+    for words in (["trainer", "list"], ["snapshot", "list", "main"]):
+        assert main([*words, "-C", str(bench.folder), "-o", "table"]) == 0
+        assert f"{loss:.4f}" in capsys.readouterr().out
 
 
 def test_the_state_is_read_again_only_when_it_changed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +242,29 @@ def test_sizes_are_told_in_the_largest_unit_that_fits(count: int, text: str) -> 
 def test_plain_text_is_left_alone_and_controls_are_shown() -> None:
     assert plain("grün — ✓ 日本") == "grün — ✓ 日本"
     assert plain("a\nb\x1b\ud800") == "a\\nb\\x1b\\ud800"
+
+
+def test_strips_are_read_only_while_somebody_looks_at_them(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    left = threading.Event()
+
+    def read(*_given: Any) -> Iterator[Strips]:
+        goes_on = _given[-1]
+        yield Strips(trainer="main", starts_ms=(), tenants=())
+        reads.append("begun")
+        while goes_on() and len(reads) == 1:
+            left.wait(0.005)
+        reads.append("whole" if goes_on() else "left")
+
+    monkeypatch.setattr("upm_cli.tui.readers.strips.read", read)
+
+    async def steps(hand: Any) -> None:
+        await hand.pilot.press("3")
+        await hand._wait_for(lambda: " ".join(reads), ("begun",))
+        await hand.press("1")
+        assert reads == ["begun", "left"]
+        await hand.press("3")
+        await hand.look()
+        assert reads == ["begun", "left", "begun", "whole"]
+
+    bench.drive(steps)

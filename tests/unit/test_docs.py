@@ -40,6 +40,16 @@ def test_decisions_are_numbered_without_holes_and_have_their_three_parts() -> No
         )
 
 
+def test_the_architecture_links_every_decision() -> None:
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+    assert [page.name for page in DECISIONS if f"(adr/{page.name})" not in text] == []
+
+
+def test_the_glossary_has_each_idea_once() -> None:
+    found = re.findall(r"^- \*\*([^*]+)\*\*", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert sorted(found) == sorted(set(found))
+
+
 def test_the_example_file_is_what_its_generator_makes() -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "examples/generate_triage.py", "800"]

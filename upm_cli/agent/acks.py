@@ -7,8 +7,8 @@ from typing import Any
 from upm_cli.agent import files
 from upm_cli.agent.errors import AgentError
 from upm_cli.agent.values import Serving
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import places
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.ids import iso
 
 EVERY_S = 60.0

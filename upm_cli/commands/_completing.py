@@ -132,6 +132,12 @@ def _keys(ctx: Any) -> list[str]:
     return [*SECTIONS, *SPECS]
 
 
+def _key_ids(ctx: Any) -> list[str]:
+    from upm_cli.store import keys
+
+    return [key.keyid for key in keys.read(_home(ctx)).believed]
+
+
 def _any(*words: str) -> Words:
     return lambda ctx: words
 
@@ -145,6 +151,7 @@ _ANYWHERE: Final[dict[str, Words]] = {
     "TENANT": _names("tenants"),
     "ADAPTER": _names("adapters"),
     "WEBHOOK": _names("webhooks"),
+    "KEYID": _key_ids,
     "STAGE": _any(*STAGES),
     "GATE": _gates,
     "MODE": _any("shadow", "canary", "active"),

@@ -175,9 +175,14 @@ class Context:
         return duration_s(self.globals.timeout, "--timeout") if self.globals.timeout else None
 
     @property
+    def output_asked(self) -> str:
+        """What -o or UPM_OUTPUT asks for; empty when neither does."""
+        return self.globals.output or self.environ.get("UPM_OUTPUT") or ""
+
+    @property
     def output(self) -> str:
         """table | json | jsonl | tsv: -o, or UPM_OUTPUT, or table on a terminal and tsv in a pipe."""
-        chosen = self.globals.output or self.environ.get("UPM_OUTPUT")
+        chosen = self.output_asked
         if not chosen:
             return "table" if sys.stdout.isatty() else "tsv"
         if chosen not in FORMATS:

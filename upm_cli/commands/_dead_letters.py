@@ -7,6 +7,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import Column, Table, emit
+from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ def dead_letters(
         bool, typer.Option("--late", help="List the windows and outcomes that came too late instead.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Feed them in again; those still bad stay.")] = False,
+    acknowledge: Annotated[
+        bool,
+        typer.Option("--acknowledge", help="Say that they were looked at; only those that come later are a problem."),
+    ] = False,
 ) -> int:
     """List what could not be learned from: records that could not be read, and windows the learner refused.
 
@@ -31,13 +36,22 @@ def dead_letters(
     came too late behind everything in the log, to be learned after all, and joins late outcomes to their predictions.
     Exit code 8 when some stay.
 
+    --acknowledge is for those that nothing can be done about: they are kept and can still be tried again, but `upm
+    status` no longer tells of them. It needs a --reason and the role operator, and is on the record.
+
     Example: upm events dead-letters main -o jsonl
 
     Example: upm events dead-letters main --retry
+
+    Example: upm events dead-letters main --acknowledge --reason "test data of Monday" --yes
     """
     from upm_cli.ops import dead_letters as ops
 
     name = ctx.trainer_name(trainer)
+    if acknowledge:
+        if late or retry:
+            raise UsageError("--acknowledge goes alone", hint="leave --late and --retry out")
+        return _acknowledge(ctx, name)
     stream = _stream(ctx, name)
     if retry:
         return _retry_late(ctx, name, stream) if late else _retry(ctx, name, stream)
@@ -50,6 +64,21 @@ def dead_letters(
     letters = [letter.row() for letter in ops.find(ctx.store, stream)] if stream else []
     letters += [{"kind": "refused", **row} for row in refused_windows(ctx.store, name)]
     emit(ctx, {"trainer": name, "dead_letters": letters}, _table())
+    return ExitCode.DONE
+
+
+def _acknowledge(ctx: Context, name: str) -> int:
+    from upm_cli.ops import seen_letters as ops
+
+    found = ops.waiting(ctx.store, ctx.settings, name, actor=ctx.actor)
+    if found.count and not ctx.change.dry_run:
+        letters = f"{found.count:,} dead letter{'' if found.count == 1 else 's'}"
+        ctx.confirm(f"this says that {letters} of {name} were looked at")
+        found = ops.acknowledge(ctx.store, ctx.settings, name, actor=ctx.actor, reason=ctx.change.reason)
+    verb = "would be acknowledged" if ctx.change.dry_run else "acknowledged"
+    text = f"{found.count:,} {verb}, {found.total:,} kept" if found.count else f"nothing new; {found.total:,} kept"
+    payload = {"trainer": name, "acknowledged": found.count, "total": found.total, "dry_run": ctx.change.dry_run}
+    emit(ctx, payload, text=text)
     return ExitCode.DONE
 
 

@@ -171,6 +171,7 @@ def _where_things_stand(story: Story, upm: Upm, agents: "DemoAgents", good: int)
     story.act("Where things stand")
     for name in TENANT_OF:
         agents.wait_for(name, good)
+    upm("sync", "run")  # nothing is to be sent: it asks the agents what they serve
     stood = upm("sync", "status")
     confirmed = f"{stood['by_status']['synced']} of {stood['total']}"
     story.say(f"{' and '.join(TENANT_OF)} serve v{good}; {confirmed} adapters have confirmed what they should have")

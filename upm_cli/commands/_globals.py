@@ -12,7 +12,7 @@ import copy
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,17 +82,21 @@ class _ChangeOptions:
     ] = ""
 
 
-def _parameters(options: type, hidden: Sequence[str] = ()) -> list[inspect.Parameter]:
-    """Return the fields of an options class as keyword-only parameters; `hidden` ones are not in the help."""
+@functools.cache
+def _parameters(options: type, hidden: tuple[str, ...] = ()) -> tuple[inspect.Parameter, ...]:
+    """Return the fields of an options class as keyword-only parameters; `hidden` ones are not in the help.
+
+    They are the same for every command, and there are a hundred commands in `upm --help`.
+    """
     hints = typing.get_type_hints(options, include_extras=True)
     defaults = inspect.signature(options).parameters
     for name in hidden:
         kind, option = typing.get_args(hints[name])
         hints[name] = Annotated[kind, _hidden(option)]
-    return [
+    return tuple(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name].default, annotation=hint)
         for name, hint in hints.items()
-    ]
+    )
 
 
 def _hidden(option: Any) -> Any:
@@ -121,7 +125,7 @@ def _globals(typed: dict[str, Any]) -> Globals:
 
 def _wrap(function: Command, *, changes: bool = False, root: bool = False) -> Command:
     shared = _parameters(_Options, hidden=() if root else _RARE)
-    change = _parameters(_ChangeOptions) if changes else []
+    change = _parameters(_ChangeOptions) if changes else ()
     hints = typing.get_type_hints(function, include_extras=True)
     own = [
         p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)

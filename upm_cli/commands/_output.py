@@ -37,6 +37,11 @@ class Table:
     empty: str = ""
 
 
+def decimals(value: float | None) -> str:
+    """Return a measured number as tables have it; nothing where there is none."""
+    return "" if value is None else f"{value:.4f}"
+
+
 def emit(ctx: Context, payload: Mapping[str, Any], table: Table | None = None, *, text: str | None = None) -> None:
     """Print the answer of a command in the chosen format.
 
@@ -54,6 +59,14 @@ def emit(ctx: Context, payload: Mapping[str, Any], table: Table | None = None, *
             write(_json(line) + "\n")
     else:
         _tsv(ctx, data, table)
+
+
+def emit_document(ctx: Context, payload: Mapping[str, Any], text: str) -> None:
+    """Print an answer that is a text to be read or piped on: as it is, unless a format was asked for."""
+    if ctx.output_asked:
+        emit(ctx, payload, text=text)
+    else:
+        write(text + "\n")
 
 
 def emit_line(ctx: Context, item: Mapping[str, Any], columns: Sequence[str]) -> None:
@@ -186,15 +199,23 @@ def _show(ctx: Context, data: dict[str, Any], table: Table | None, text: str | N
     if text is not None:
         write(visible(text, keep="\n") + "\n")
         return
-    from upm_cli.commands._tables import render
-
     if table is None:
         table = Table(key="rows", columns=[Column("key"), Column("value")])
         data = {"rows": [{"key": key, "value": value} for key, value in _flat(data)]}
     if not data[table.key] and table.empty:
         ctx.say.note(table.empty)
         return
-    write(render(table.columns, [_line(table.columns, row) for row in data[table.key]], table.title, ctx.color))
+    write(table_text(ctx, data, table) + "\n")
+
+
+def table_text(ctx: Context, data: Mapping[str, Any], table: Table) -> str:
+    """Return the table that people see, without a newline at its end; `table.empty` when it has no rows."""
+    from upm_cli.commands._tables import render
+
+    if not data[table.key] and table.empty:
+        return table.empty
+    lines = [_line(table.columns, row) for row in data[table.key]]
+    return render(table.columns, lines, table.title, ctx.color).removesuffix("\n")
 
 
 def _line(columns: Sequence[Column], row: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,12 @@
 """Showing a rollout once, or again and again until it is where it should be."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.commands._context import Context
-from upm_cli.commands._output import emit, emit_line, flush, write
+from upm_cli.commands._output import emit, emit_line
 from upm_cli.commands._rollout_tree import marks, next_words, tree
+from upm_cli.commands._screen import Screen
 from upm_cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ def show(ctx: Context, name: str) -> None:
 
 def watch_it(ctx: Context, name: str, until: str | None) -> int:
     """Print the rollout of `name` whenever it changed, until it is `until`, or has ended; return the exit code."""
-    screen, last = _Screen(ctx), None
+    screen, last = Screen(ctx), None
     for found, shown in _looks(ctx, name):
         line = _line(shown)
         said = {key: value for key, value in line.items() if key not in ("at", "next")}
-        if said != last or screen.redraws:
-            screen.show(shown, line)
+        if screen.redraws:
+            screen.draw(tree(shown, marks()))
+        elif said != last:
+            emit_line(ctx, line, LINE)
         last = said
         code = _reached(found, until)
         if code is not None:
@@ -74,22 +76,3 @@ def _line(shown: Mapping[str, Any]) -> dict[str, Any]:
         "next": None if shown["next"]["what"] is None else next_words(shown["next"]),
         "reason": shown["reason"],
     }
-
-
-class _Screen:
-    """A terminal is drawn anew in place; anything else gets a line for each change."""
-
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
-        self.redraws = ctx.output == "table" and sys.stdout.isatty()
-        self.drawn = 0
-
-    def show(self, shown: Mapping[str, Any], line: Mapping[str, Any]) -> None:
-        if self.redraws:
-            text = tree(shown, marks())
-            write(f"\x1b[{self.drawn}F\x1b[J" if self.drawn else "")
-            write(text + "\n")
-            self.drawn = text.count("\n") + 1
-            flush()
-        else:
-            emit_line(self.ctx, line, LINE)

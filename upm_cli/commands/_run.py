@@ -24,6 +24,7 @@ from upm_cli.commands._output import SCHEMA_VERSION, plain, write
 from upm_cli.errors import TimedOutError, UpmError, UsageError
 from upm_cli.exit_codes import ExitCode, for_error
 from upm_cli.ids import iso
+from upm_cli.nearest import nearest
 
 
 class Run:
@@ -111,11 +112,13 @@ class Run:
         return "--json" in words or bool({"json", "jsonl"} & set(chosen))
 
 
-def usage_error(error: typer.TyperException) -> UsageError:
-    """Turn what the option parser refused into our own error."""
+def usage_error(error: typer.TyperException, command: str = "upm") -> UsageError:
+    """Turn what the option parser refused into our own error; `command` is meant where it does not say which."""
     message = getattr(error, "format_message", error.__str__)()
     context: Any = getattr(error, "ctx", None)
-    hint = f"{context.command_path if context is not None else 'upm'} --help"
+    hint = f"{context.command_path if context is not None else command} --help"
+    if guess := nearest(getattr(error, "option_name", None) or "", getattr(error, "possibilities", None) or ()):
+        message, hint = message.partition(" (")[0], f"did you mean {guess}? {hint}"
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 

@@ -136,10 +136,10 @@ def list_(ctx: Context) -> None:
 
     Example: upm adapter list --json
     """
-    from upm_cli.ops import adapters
+    from upm_cli.ops import adapter_view
 
     with ctx.store.read() as reader:
-        found = adapters.overview(reader, ctx.settings, ctx.clock.now_ms())
+        found = adapter_view.overview(reader, ctx.settings, ctx.clock.now_ms())
     empty = "no adapters yet: upm adapter add --help"
     emit(ctx, {"adapters": found["adapters"]}, Table(key="adapters", columns=COLUMNS, empty=empty))
 
@@ -152,11 +152,11 @@ def show(ctx: Context, key: KeyArg) -> None:
 
     Example: upm adapter show edge
     """
-    from upm_cli.ops import adapters
+    from upm_cli.ops import adapter_view, adapters
 
     with ctx.store.read() as reader:
         rows = adapters.find(reader, key)
-    shown = [adapters.details(row) for row in rows]
+    shown = [adapter_view.details(row) for row in rows]
     first = shown[0]
     payload = {name: first[name] for name in ("adapter_key", "trainer", "kind", "location", "token_file", "ca_file")}
     emit(ctx, {**payload, "tenants": shown}, text="\n".join(_shown(payload, shown)))

@@ -10,7 +10,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
 from upm_cli.commands._output import Column, Table, emit, flush
-from upm_cli.errors import UsageError
+from upm_cli.errors import InvalidError, NotFoundError, UsageError
 from upm_cli.exit_codes import ExitCode
 
 _SAFETY = "Who may connect"
@@ -132,10 +132,15 @@ def status(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST|NETWORK", help="May be inside a private network; may be repeated."),
+        typer.Option(
+            metavar="HOST|NETWORK",
+            help="May be inside a private network, besides adapter_sync.allow_hosts; may be repeated.",
+        ),
     ] = None,
 ) -> int:
     """Ask an agent what it serves, and whether that is fresh. Exit 6 when it serves nothing, or something stale.
+
+    What upm sync sends to, this asks: in a project, the hosts and networks of adapter_sync.allow_hosts are allowed.
 
     Example: upm agent status http://127.0.0.1:8765
     """
@@ -145,7 +150,7 @@ def status(
         url,
         token_file=token_file,
         ca_file=ca_file,
-        allow_hosts=tuple(allow_host or ()),
+        allow_hosts=(*_allowed_by_the_project(ctx), *(allow_host or ())),
         clock=ctx.clock,
         timeout_s=ctx.timeout_s or 10.0,
     )
@@ -168,6 +173,17 @@ def status(
     title = f"agent {found.agent}: {found.status}"
     emit(ctx, payload, Table(key="serving", columns=columns, title=title, empty=title))
     return ExitCode.DONE if found.status == "ok" else ExitCode.BREACH
+
+
+def _allowed_by_the_project(ctx: Context) -> tuple[str, ...]:
+    """Return adapter_sync.allow_hosts; nothing where there is no project, as on the machine of an agent."""
+    try:
+        return ctx.settings.adapter_sync.allow_hosts
+    except NotFoundError:
+        return ()
+    except InvalidError as exc:
+        ctx.say.warn(f"adapter_sync.allow_hosts is not known: {exc.message.splitlines()[0]}")
+        return ()
 
 
 @changing

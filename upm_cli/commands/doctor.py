@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upm_cli.commands import _restore
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing
 from upm_cli.commands._output import Column, Table, emit
@@ -38,25 +39,22 @@ def doctor(
 
     Exit code 9 when something durable is damaged, 3 when something else is wrong. A bundle has settings, status files,
     logs, crash files, the end of the ledger and what this and `upm validate` found; never a key or token.
+    --restore says what would be lost and what comes again, and asks.
 
     Example: upm doctor
 
     Example: upm doctor --fix --dry-run
 
+    Example: upm doctor --restore --dry-run
+
     Example: upm doctor --bundle upm-report.tar.gz
     """
+    if restore:
+        return _restore.restore(ctx)
     from upm_cli.ops import bundle as bundles
     from upm_cli.ops import doctor as ops
     from upm_cli.ops import repair
 
-    if restore and not ctx.change.dry_run:
-        ctx.confirm("this puts an earlier state in the place of one that does not open")
-        done = ops.go_back(ctx.home, ctx.clock, actor=ctx.actor)
-        corrupt = done["kept_damaged_as"]
-        kept = f"the damaged file is {corrupt}" if corrupt else "there was no file to keep"
-        said = f"went back to {done['from']}; {kept}"
-        emit(ctx, done, text=said if done["restored"] else "the state opens: nothing was changed")
-        return ExitCode.DONE
     target = None if bundle is None else bundles.check_name(bundle)
     more: dict[str, Any] = {}
     if fix:

@@ -9,7 +9,7 @@ import typer
 
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
-from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._output import Column, Table, emit, emit_document
 from upm_cli.errors import UsageError
 from upm_cli.exit_codes import ExitCode
 
@@ -78,7 +78,7 @@ def _decision(ctx: Context, word: str) -> int:
         "recomputed": again.status,
         "differences": list(again.differences),
     }
-    emit(ctx, payload, text=_entries.explain_text(entry, again.status, again.differences))
+    emit_document(ctx, payload, _entries.explain_text(entry, again.status, again.differences))
     return ExitCode.INTEGRITY if again.status == "differs" else ExitCode.DONE
 
 
@@ -91,7 +91,7 @@ def _gate(ctx: Context, guide: "Guide") -> None:
         _paragraph("Opens", guide.opens),
     ]
     plain = {"gate": guide.gate, "of": guide.of, "asks": guide.asks, "opens": guide.opens}
-    emit(ctx, {**plain, "overridable": guide.is_overridable}, text="\n\n".join(parts))
+    emit_document(ctx, {**plain, "overridable": guide.is_overridable}, "\n\n".join(parts))
 
 
 def _codes(ctx: Context) -> None:
@@ -109,7 +109,7 @@ def _code(ctx: Context, code: str) -> None:
     ends = "an alert" if page.exit_code is None else f"exit code {page.exit_code}"
     parts = [f"{page.code}  {page.title}   ({ends})"]
     parts += [_paragraph(word, text) for word, text in (("What", page.what), ("Why", page.why), ("Do", page.do))]
-    emit(ctx, asdict(page), text="\n\n".join(parts))
+    emit_document(ctx, asdict(page), "\n\n".join(parts))
 
 
 def _paragraph(word: str, text: str) -> str:

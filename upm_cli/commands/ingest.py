@@ -10,6 +10,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._diagnostics import Progress
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import emit
+from upm_cli.commands._refused import brief, reason_lines, report
 from upm_cli.errors import UsageError
 
 OUTCOMES = "outcomes"
@@ -45,7 +46,7 @@ def ingest(
 
     Example: upm ingest --kind outcomes logs/ --trainer main
     """
-    from upm_cli.ops import status, trainers
+    from upm_cli.ops import refusals, status, trainers
     from upm_cli.workers.context import Project
     from upm_cli.workers.training import ingest_child, run_tree
 
@@ -57,11 +58,15 @@ def ingest(
     project = Project(folder=ctx.project, config=ctx.config_option, overrides=ctx.globals.overrides)
     told = (name, sources) if kind == OUTCOMES else None
     child = ingest_child(project, known.stream, [] if told else sources, format, follow=follow, told=told)
+    began = refusals.before(ctx.store, name)
     with ctx.say.progress(f"ingesting into {known.stream}") as progress:
         ended = run_tree(ctx.store, ctx.clock, ctx.settings, [child], partial(_show, progress, _UNITS[kind]))
+    refused = refusals.since(ctx.store, began)
+    if ended.signal is None:
+        refusals.refuse_useless(refused)
     details = status.trainer_details(ctx.store, ctx.settings, name)
     result = {"stream": known.stream, "trainer": name, "windows": details["windows"], "gaps": details["gaps"]}
-    result |= {"late_arrivals": details["late_arrivals"]}
+    result |= {"late_arrivals": details["late_arrivals"], "refused": refused.row()}
     if told:
         result["feedback"] = details["feedback"]
     emit(ctx, result, text=_told(result) if told else _summary(result))
@@ -93,8 +98,8 @@ def _summary(result: Mapping[str, Any]) -> str:
     windows = result["windows"]
     return (
         f"stream {result['stream']}: {windows['read']:,} windows read, {windows['duplicate']:,} duplicates, "
-        f"{windows['late']:,} too late, {windows['dead_letter']:,} dead letters, {result['gaps']:,} gaps\n"
-        f"next: upm train {result['trainer']}"
+        f"{windows['late']:,} too late, {windows['dead_letter']:,} dead letters, {result['gaps']:,} gaps"
+        f"{_end(result)}"
     )
 
 
@@ -108,9 +113,14 @@ def _told(result: Mapping[str, Any]) -> str:
         f"  outcomes: {told['compared']:,} compared, {told['waiting']:,} wait for their prediction, "
         f"{told['late']:,} too late\n"
         f"  stream {result['stream']}: {told['windows']:,} windows and {told['labelled']:,} labels handed over; "
-        f"{windows['late']:,} windows too late, {told['parked']:,} labels wait for their window\n"
-        f"next: upm train {result['trainer']}"
+        f"{windows['late']:,} windows too late, {told['parked']:,} labels wait for their window"
+        f"{_end(result)}"
     )
+
+
+def _end(result: Mapping[str, Any]) -> str:
+    refused = result["refused"]
+    return "\n".join([brief(refused), *report(refused, result["trainer"]), f"next: upm train {result['trainer']}"])
 
 
 def _checked(result: Mapping[str, Any]) -> str:
@@ -120,5 +130,5 @@ def _checked(result: Mapping[str, Any]) -> str:
     else:
         head = f"{result['windows']:,} windows, {result['labels']:,} with a label"
     lines = [f"{head}, {result['rejected']:,} rejected"]
-    lines += [f"  {reject['source']}:{reject['offset']}: {reject['reason']}" for reject in result["rejects"]]
+    lines += reason_lines(result["reasons"])
     return "\n".join(lines)

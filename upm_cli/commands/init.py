@@ -26,7 +26,7 @@ def init(
 
     Example: upm init shop
     """
-    from upm_cli.ops.project import init_project
+    from upm_cli.ops.project import SAMPLE_WINDOW, init_project
 
     target = folder or ctx.project_option or Path()
     done = init_project(target, ctx.clock, dry_run=ctx.change.dry_run, command=ctx.command)
@@ -38,6 +38,7 @@ def init(
     )
     if not ctx.change.dry_run:
         there = "" if done.project == Path.cwd() else f"cd {shlex.quote(str(target))}; "
+        ctx.say.note(f"a line of FILE.jsonl is a window: {SAMPLE_WINDOW}")
         ctx.say.note(f"next: {there}upm validate; upm train --source FILE.jsonl --once")
 
 

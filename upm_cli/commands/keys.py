@@ -207,7 +207,7 @@ def export(
 
     Example: upm keys export trust.json
     """
-    from upm_cli.core.snapshot import canonical_json
+    from upm_cli.core.canonical import canonical_json
     from upm_cli.ops import keys
     from upm_cli.store import fsio
 

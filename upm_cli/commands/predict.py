@@ -10,6 +10,9 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import Column, Table, emit
 from upm_cli.errors import NotFoundError, StorageError
+from upm_cli.exit_codes import ExitCode
+
+_TOLD = 5  # lines without a prediction that are told one by one
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +31,10 @@ def predict(
     version: Annotated[
         str | None, typer.Option("--version", metavar="V", help="A version. Default: the active one, else the latest.")
     ] = None,
-) -> None:
+) -> int:
     """Predict windows with any snapshot; its bytes are checked first. Nothing is learned or recorded.
+
+    Lines that are neither a window nor features are left out and told; then the exit code is 8.
 
     Example: upm predict '{"hour": 9, "sender": "bank.example"}'
     """
@@ -41,9 +46,15 @@ def predict(
         "version": done.snapshot.version,
         "digest": done.snapshot.digest,
         "predictions": done.predictions,
+        "refused": [{"line": one.line, "reason": one.reason} for one in done.refused],
     }
     keys = list(dict.fromkeys(key for row in done.predictions for key in row)) or ["window_id"]
     emit(ctx, payload, Table(key="predictions", columns=[Column(key) for key in keys], empty="no windows given"))
+    for one in done.refused[:_TOLD]:
+        ctx.say.warn(f"line {one.line} has no prediction: {one.reason}")
+    if len(done.refused) > _TOLD:
+        ctx.say.warn(f"and {len(done.refused) - _TOLD:,} more lines have none")
+    return ExitCode.PARTIAL if done.refused else ExitCode.DONE
 
 
 def _lines(windows: str) -> list[bytes]:

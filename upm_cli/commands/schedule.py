@@ -9,7 +9,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
-from upm_cli.commands._output import emit
+from upm_cli.commands._output import emit_document
 from upm_cli.errors import UsageError
 from upm_cli.nearest import choices
 
@@ -59,4 +59,4 @@ def show(
             fsio.durable_write(into / name, text.encode(), mode=0o644)
     text = schedule.together(named) if kind == "systemd" else named["upm.cron"]
     said = "\n".join(f"wrote {into / name}" for name in named) if into is not None else text.rstrip("\n")
-    emit(ctx, {"kind": kind, "files": named, "written_to": into}, text=said)
+    emit_document(ctx, {"kind": kind, "files": named, "written_to": into}, said)

@@ -9,7 +9,7 @@ from upm_cli.commands import _snapshot_diff
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
-from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._output import Column, Table, decimals, emit
 from upm_cli.commands._snapshot_proof import describe_signature, export, sign, signature_of, verify, warn_unsigned
 from upm_cli.commands._versions import TrainerArg, VersionArg, trainer_and_version, trainer_names
 from upm_cli.ids import iso
@@ -104,7 +104,7 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
 
     Example: upm snapshot list main --json
     """
-    from upm_cli.ops import signatures
+    from upm_cli.ops import losses, signatures
     from upm_cli.store import activations, snapshots
 
     name = ctx.trainer_name(trainer)
@@ -117,6 +117,7 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
         Column("live", "LIVE", show=", ".join),
         Column("flags", "FLAGS", show=" ".join),
         Column("windows", "WINDOWS", right=True, show=lambda count: f"{count:,}"),
+        Column("metrics", "LOSS", right=True, show=lambda found: decimals(losses.of_metrics(found)["progressive"])),
         Column("size_bytes", "BYTES", right=True, show=lambda count: f"{count:,}"),
         Column("codec", "CODEC"),
         Column("parent", "PARENT", right=True),

@@ -1,14 +1,15 @@
 """`upm status`: how everything is, worst first."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from upm_cli.commands._adapters import summary as adapters_in_words
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
-from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._output import Column, Table, emit, emit_line, table_text
+from upm_cli.commands._screen import Screen
 
 
 def register(app: typer.Typer) -> None:
@@ -16,15 +17,81 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def status(ctx: Context) -> None:
+def status(
+    ctx: Context,
+    watch: Annotated[
+        bool, typer.Option("-w", "--watch", help="Go on until Ctrl-C or --timeout; in a pipe a line for each change.")
+    ] = False,
+) -> None:
     """Show every trainer, worst first, with what needs attention and what to type next.
 
     Example: upm status --json
+
+    Example: upm status -w -o jsonl --timeout 2s
     """
     from upm_cli.ops import status as ops
 
+    if watch:
+        _watch(ctx)
     overview = ops.overview(ctx.store, ctx.clock, ctx.settings)
-    columns = [
+    if ctx.output != "table":
+        emit(ctx, overview, Table(key="trainers", columns=[Column(key) for key in _KEYS]))
+        return
+    ctx.say.note(_head(overview))
+    emit(ctx, {**overview, "trainers": _rows(overview)}, _TABLE)
+    for line in _notes(overview):
+        ctx.say.note(line)
+
+
+def _watch(ctx: Context) -> NoReturn:
+    """Show how everything is again and again: on a terminal in place, else a line for whatever changed."""
+    from upm_cli.ops import status as ops
+
+    screen = Screen(ctx)
+    last: dict[str, dict[str, Any]] = {}
+    while True:
+        overview = ops.overview(ctx.store, ctx.clock, ctx.settings)
+        if screen.redraws:
+            table = table_text(ctx, {**overview, "trainers": _rows(overview)}, _TABLE)
+            screen.draw("\n".join([_head(overview), table, *_notes(overview)]))
+        else:
+            lines = _lines(overview)
+            for name, line in lines.items():
+                if last.get(name) != line:
+                    emit_line(ctx, {"at": overview["at"], **line}, _LINE)
+            for name in last.keys() - lines.keys():
+                emit_line(ctx, {"at": overview["at"], "name": name, "state": "gone"}, _LINE)
+            last = lines
+        ctx.clock.sleep(LOOK_S)
+
+
+def _lines(overview: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what is worth a line when it changes, by trainer; the supervisor is one of them. Counters are not."""
+    supervisor = overview["supervisor"]
+    lines: dict[str, dict[str, Any]] = {}
+    if supervisor is not None:
+        lines["(supervisor)"] = {"name": None, "state": supervisor["state"], "problems": supervisor["problems"]}
+    for row in overview["trainers"]:
+        told = [problem["problem"] for problem in overview["problems"] if problem["trainer"] == row["name"]]
+        kept = {key: row[key] for key in ("name", "state", "mode", "active", "last_version")}
+        stage, drift = row["stage"], row["drift"]
+        lines[row["name"]] = {
+            **kept,
+            "stage": stage["kind"],
+            "percent": stage["percent"],
+            "rollout": None if stage["rollout"] is None else stage["rollout"]["phase"],
+            "p95": drift["p95"],
+            "limit": drift["limit"],
+            "problems": told,
+        }
+    return lines
+
+
+LOOK_S = 1.0  # between two looks
+_LINE = ("at", "name", "state", "mode", "active", "last_version", "stage", "percent", "rollout", "p95", "problems")
+_TABLE = Table(
+    key="trainers",
+    columns=[
         Column("shown_state", "STATE"),
         Column("name", "TRAINER"),
         Column("mode", "MODE"),
@@ -34,22 +101,9 @@ def status(ctx: Context) -> None:
         Column("trained", "TRAINED", right=True),
         Column("shown_rate", "WIN/S", right=True),
         Column("lag", "LAG", right=True),
-    ]
-    if ctx.output != "table":
-        emit(ctx, overview, Table(key="trainers", columns=[Column(key) for key in _KEYS]))
-        return
-    ctx.say.note(f"{_running(overview)}   state {overview['home']}   {overview['at']}")
-    rows = [{**row, **_shown(row)} for row in overview["trainers"]]
-    empty = "no trainers yet: upm train --source FILE"
-    emit(ctx, {**overview, "trainers": rows}, Table(key="trainers", columns=columns, empty=empty))
-    if overview["adapters"]["total"]:
-        ctx.say.note(adapters_in_words(overview["adapters"]))
-    for said in (overview["supervisor"] or {"problems": []})["problems"]:
-        ctx.say.note(f"supervisor: {said}.   Next: upm ps")
-    for problem in overview["problems"]:
-        ctx.say.note(f"{problem['trainer']}: {problem['problem']}.   Next: {problem['next']}")
-
-
+    ],
+    empty="no trainers yet: upm train --source FILE",
+)
 _KEYS = (
     "name",
     "state",
@@ -63,6 +117,22 @@ _KEYS = (
     "lag",
     "last_loss",
 )
+
+
+def _head(overview: Mapping[str, Any]) -> str:
+    return f"{_running(overview)}   state {overview['home']}   {overview['at']}"
+
+
+def _rows(overview: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**row, **_shown(row)} for row in overview["trainers"]]
+
+
+def _notes(overview: Mapping[str, Any]) -> list[str]:
+    """Return what is to be said below the table: agents, and what needs attention."""
+    lines = [adapters_in_words(overview["adapters"])] if overview["adapters"]["total"] else []
+    return lines + [
+        f"{problem['trainer']}: {problem['problem']}.   Next: {problem['next']}" for problem in overview["problems"]
+    ]
 
 
 def _running(overview: Mapping[str, Any]) -> str:

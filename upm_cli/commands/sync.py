@@ -99,7 +99,7 @@ def _lower(ctx: Context) -> list[dict[str, Any]]:
 
 def _would(ctx: Context, lowered: list[dict[str, Any]] | None) -> int:
     """Print what a run would send."""
-    from upm_cli.ops.adapters import as_json
+    from upm_cli.ops.adapter_view import as_json
     from upm_cli.ops.sync_run import to_send
 
     rows = [as_json(row) for row in to_send(ctx.store, ctx.clock, ctx.settings)]
@@ -109,7 +109,7 @@ def _would(ctx: Context, lowered: list[dict[str, Any]] | None) -> int:
 
 
 def _ran(ran: "Ran", lowered: list[dict[str, Any]] | None) -> dict[str, Any]:
-    from upm_cli.ops.adapters import as_json
+    from upm_cli.ops.adapter_view import as_json
 
     return {
         "total": len(ran.rows),
@@ -175,12 +175,12 @@ def status(
 
 
 def _overview(ctx: Context) -> dict[str, Any]:
-    from upm_cli.ops import adapters
-    from upm_cli.ops.sync import LEASE
+    from upm_cli.ops import adapter_view
+    from upm_cli.ops.sync_lease import LEASE
     from upm_cli.store import lease
 
     with ctx.store.read() as reader:
-        found = adapters.overview(reader, ctx.settings, ctx.clock.now_ms())
+        found = adapter_view.overview(reader, ctx.settings, ctx.clock.now_ms())
     held = lease.holder(ctx.store.home, LEASE)
     return {**found, "worker": None if held is None else {"pid": held.pid, "command": held.command}}
 
@@ -191,7 +191,7 @@ def retry(ctx: Context, adapter: AdapterArg = None) -> None:
 
     Example: upm sync retry edge --reason "the token is right now"
     """
-    from upm_cli.ops.adapters import as_json
+    from upm_cli.ops.adapter_view import as_json
     from upm_cli.ops.sync_steer import retry as ops
 
     rows = ops(

@@ -10,7 +10,11 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._diagnostics import Progress
 from upm_cli.commands._globals import command
 from upm_cli.commands._output import emit
+from upm_cli.commands._refused import brief, report
 from upm_cli.errors import UsageError
+
+_MUCH = 0.1  # share of late windows that is worth a word
+_SECONDS_BELOW_MS = 10_000_000_000  # 1970-04-26: seconds of our time, read as milliseconds, are before that
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +55,7 @@ def train(
     Example: upm train main --mode shadow --source events.jsonl --once
     """
     from upm_cli.config.load import load
-    from upm_cli.ops import adapters, status, trainers
+    from upm_cli.ops import adapters, refusals, status, trainers
     from upm_cli.store import lease
     from upm_cli.workers.context import Project
     from upm_cli.workers.training import TrainingJob, run_tree
@@ -80,36 +84,72 @@ def train(
         follow=follow,
         delivers=delivers,
     )
+    began = refusals.before(ctx.store, name)
     started_s = ctx.clock.monotonic_s()
     with (
         lease.acquire(ctx.store.home, trainers.train_lease(name), ctx.command),
         ctx.say.progress(f"training {name}") as progress,
+        trainers.noting_failure(ctx.store, ctx.clock, name),
     ):
         ended = run_tree(ctx.store, ctx.clock, settings, job.children(), partial(_show, progress, name))
+    refused = refusals.since(ctx.store, began)
+    if ended.signal is None:
+        refusals.refuse_useless(refused)
     details = status.trainer_details(ctx.store, settings, name)
     result = status.train_result(ctx.store, details, since_version=known.last_version)
     result |= {"elapsed_s": round(ctx.clock.monotonic_s() - started_s, 3), "restarts": ended.restarts}
+    result |= {"run": dict(refused.windows), "refused": refused.row()}
     if ctx.output != "table":
-        ctx.say.note(_summary(result, sources).splitlines()[0])  # the one line of a cron log
-    emit(ctx, result, text=_summary(result, sources))
+        ctx.say.note(_summary(result, sources, nothing_read=False).splitlines()[0])  # the one line of a cron log
+    text = _summary(result, sources, nothing_read=bool(sources) and refused.nothing_read)
+    if refused.windows["read"] and 0 < (refused.newest_ms or 0) < _SECONDS_BELOW_MS:
+        ctx.say.warn("all windows are of the year 1970 or soon after: whole numbers are milliseconds, not seconds")
+    emit(ctx, result, text=text)
     return ended.exit_code
 
 
-def _summary(result: Mapping[str, Any], sources: list[str]) -> str:
+def _summary(result: Mapping[str, Any], sources: list[str], *, nothing_read: bool) -> str:
+    from upm_cli.ops import losses
+
     windows, versions = result["windows"], result["snapshots"]
-    loss = result["loss"]["progressive"]
     made = f"v{versions[0]:04d}…v{versions[-1]:04d}" if len(versions) > 1 else "".join(f"v{v:04d}" for v in versions)
     lines = [
         f"{result['trainer']}: {windows['trained']:,} windows learned of {windows['read']:,} read, "
-        f"loss {'unknown' if loss is None else f'{loss:.4f}'}, {result['elapsed_s']:.1f} s",
+        f"{losses.in_words(result['loss'])}, {result['elapsed_s']:.1f} s{brief(result['refused'])}",
         "  " + "  ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in windows.items() if key != "read"),
+        *_this_run(result, nothing_read=nothing_read),
         f"  snapshots made: {made or 'none'}",
+        *report(result["refused"], result["trainer"]),
     ]
     if not windows["read"] and not sources:
         lines.append("  no source was given and the log is empty: upm train --source FILE")
     elif versions:
         lines.append(f"  next: upm rollout start {result['trainer']}")
     return "\n".join(lines)
+
+
+def _this_run(result: Mapping[str, Any], *, nothing_read: bool) -> list[str]:
+    """Return what became of what this run read, where that is not what the totals say."""
+    run = result["run"]
+    if nothing_read:
+        return ["  nothing new was read: the sources are empty, or were read before"]
+    lines = []
+    if run != result["windows"]:
+        lines.append(
+            "  in this run: " + "  ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in run.items() if count)
+        )
+    if run["unlabelled"] and not run["trained"]:
+        lines += [
+            "  nothing was learned, as no window has a label: it is in the field `label`, beside features,",
+            '    or comes later as a line {"window_id": …, "label": …} of a source',
+        ]
+    if run["late"] > _MUCH * run["read"]:
+        lines += [
+            f"  {run['late']:,} came too late, behind newer ones: sort the source by window_start,",
+            "    or raise replay_buffer.late_window_tolerance_ms. To learn from them after all: "
+            f"upm events dead-letters {result['trainer']} --late --retry",
+        ]
+    return lines
 
 
 def _show(progress: Progress, trainer: str, workers: Mapping[str, Mapping[str, Any]]) -> None:

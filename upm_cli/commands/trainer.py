@@ -8,7 +8,7 @@ import typer
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import changing, command
 from upm_cli.commands._group import new_group
-from upm_cli.commands._output import Column, Table, emit
+from upm_cli.commands._output import Column, Table, decimals, emit
 
 NameArg = Annotated[str, typer.Argument(metavar="TRAINER", help="Its name: a-z, 0-9, '.', '_' and '-'.")]
 
@@ -70,7 +70,7 @@ def list_(ctx: Context) -> None:
         Column("pending", "PENDING", right=True),
         Column("versions", "SNAPSHOTS", right=True),
         Column("active", "ACTIVE"),
-        Column("last_loss", "LOSS", right=True, show=lambda loss: f"{loss:.4f}"),
+        Column("loss", "LOSS", right=True, show=lambda loss: decimals(loss["progressive"])),
     ]
     emit(ctx, {"trainers": rows}, Table(key="trainers", columns=columns, empty="no trainers yet: upm trainer add NAME"))
 
@@ -112,7 +112,7 @@ def _row(shown: Mapping[str, Any]) -> dict[str, Any]:
     newest = max(shown["active"].values(), default=None)
     windows = shown["windows"]
     return {
-        **{key: shown[key] for key in ("name", "status", "mode", "tenant_id", "last_loss", "drift_score")},
+        **{key: shown[key] for key in ("name", "status", "mode", "tenant_id", "last_loss", "loss", "drift_score")},
         "trained": windows["trained"],
         "pending": windows["pending"],
         "versions": shown["last_version"],

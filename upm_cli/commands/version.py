@@ -1,7 +1,6 @@
 """`upm version`: which upm this is, and what it runs on."""
 
 import platform
-from importlib import metadata
 
 import typer
 
@@ -35,6 +34,8 @@ def version(ctx: Context) -> None:
 
 
 def _installed(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -25,17 +25,10 @@ import numpy as np
 from upm_cli.core.comparisons import Comparisons
 from upm_cli.core.judging.exceedance import ExceedVerdict, judge_exceedance
 from upm_cli.core.quantile import p95
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F32Array, I64Array
 
 BLOCK = 20  # comparisons of class labels that are scored together; a Brier score of one says little
-
-
-class Verdict(StrEnum):
-    """What a window's samples say. `unknown` is not good news: it never counts as a pass."""
-
-    PASS = "pass"  # noqa: S105 (not a password)
-    FAIL = "fail"
-    UNKNOWN = "unknown"
 
 
 class Rule(StrEnum):

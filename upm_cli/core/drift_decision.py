@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from upm_cli.core.drift import DriftPolicy, Stats, Verdict, judge
+from upm_cli.core.drift import DriftPolicy, Stats, judge
 from upm_cli.core.drift_record import suspects
 from upm_cli.core.plain import from_plain, to_plain
 from upm_cli.core.records import DriftStatus, DriftWindow, Snapshot
 from upm_cli.core.sketches import sketched_snapshots, snapshot_sketches
+from upm_cli.core.verdict import Verdict
 
 
 def quarantine_inputs(

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from upm_cli.core.drift import DriftPolicy, JudgedWindow, Stats, Verdict
+from upm_cli.core.drift import DriftPolicy, JudgedWindow, Stats
 from upm_cli.core.records import DriftStatus, DriftWindow, Snapshot
+from upm_cli.core.verdict import Verdict
 
 
 def window_id(trainer: str, first_seq: int) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.drift import DriftPolicy, Rule, Stats, Verdict, judge, regret_stats, seed_stats
+from upm_cli.core.drift import DriftPolicy, Rule, Stats, judge, regret_stats, seed_stats
+from upm_cli.core.verdict import Verdict
 
 _ORDER = {Verdict.FAIL: 0, Verdict.PASS: 1, Verdict.UNKNOWN: 2}
 

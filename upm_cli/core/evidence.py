@@ -18,7 +18,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.judging.blocks import Blocks
 from upm_cli.core.judging.eb import rows_until
 from upm_cli.core.judging.eb_differences import DifferenceBounds
@@ -26,6 +25,7 @@ from upm_cli.core.judging.evidence_policy import EvidencePolicy
 from upm_cli.core.judging.evidence_tenants import POOLED, Tenants
 from upm_cli.core.judging.findings import Findings, Measure, TenantFinding
 from upm_cli.core.judging.restarts import RestartingBets
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 __all__ = ["POOLED", "Contest", "EvidencePolicy", "Findings", "Measure", "TenantFinding"]

@@ -6,10 +6,11 @@ of two that count the later entry wins, whatever a clock that was set back says.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from upm_cli.core.records import Activation, Ring
 
+AGAIN: Final = "restore.again"  # the entry of an action that a restore did again: `action`, `entry` and its details
 Entry = Mapping[str, Any]  # of the ledger: n, at (ISO 8601, UTC), actor, action, subject, details
 
 
@@ -58,6 +59,8 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
         if name != trainer or entry["at"] > at:
             continue
         action, details = entry["action"], entry["details"]
+        if action == AGAIN:
+            action = details["action"]
         if action == "snapshot.activate" and ring_pins.get(details["ring"], int(version)) != int(version):
             del ring_pins[details["ring"]]
         elif action == "snapshot.rollback":
@@ -82,7 +85,7 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
             ring_pins, pinned, quarantined, paused, rollout, anchor = {}, set(), set(), False, None, None
         elif action.startswith("rollout."):
             rollout = _rollout(entry) or rollout
-        quarantined |= _barred(details)
+        quarantined |= barred_by(details)
     return Standing(
         ring_pins=ring_pins,
         pinned=tuple(sorted(pinned)),
@@ -93,8 +96,8 @@ def standing_at(entries: Sequence[Entry], trainer: str, at: str) -> Standing:
     )
 
 
-def _barred(details: Mapping[str, Any]) -> set[int]:
-    """Return the versions that an entry bars and that were not barred by the same contest before."""
+def barred_by(details: Mapping[str, Any]) -> set[int]:
+    """Return the versions that an entry with these details bars and that were not barred by the same contest before."""
     known = ((details.get("inputs") or {}).get("doubt") or {}).get("known") or ()
     return {int(str(each).partition("@")[2]) for each in details.get("snapshot_ids", ())} - set(known)
 

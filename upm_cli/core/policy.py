@@ -27,6 +27,7 @@ _OPERATOR: Final = (
     "adapter.add",
     "adapter.remove",
     "freeze",
+    "letters.seen",
     "pause",
     "resume",
     "rollout.start",

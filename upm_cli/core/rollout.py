@@ -119,11 +119,15 @@ def state_from_json(plain: Mapping[str, Any]) -> RolloutState:
     return _whole(RolloutState, plain)
 
 
+#: Fields that older records lack: only words hang on them, and the default gives the words of that time.
+_LATER: Final = frozenset({"awaits_snapshot"})
+
+
 def _whole(kind: type[T], plain: Any) -> T:
-    """Read a value of which every field must be there: a lost one must not take its default."""
+    """Read a value of which every field must be there, but for `_LATER`: a lost one must not take its default."""
     if not isinstance(plain, Mapping):
         raise _unreadable(f"{kind.__name__} is not an object")
-    if missing := sorted({each.name for each in fields(kind)} - plain.keys()):  # type: ignore[arg-type]
+    if missing := sorted({each.name for each in fields(kind)} - plain.keys() - _LATER):  # type: ignore[arg-type]
         raise _unreadable(f"{kind.__name__} lacks {missing[0]}")
     return from_plain(kind, plain)
 

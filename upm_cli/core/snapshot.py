@@ -19,6 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from upm_cli.core.canonical import canonical_json
+
 SCHEMA_VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_DIMENSIONS: Final = 4
@@ -48,14 +50,6 @@ class SnapshotFormatError(ValueError):
 
 class SnapshotTooNewError(SnapshotFormatError):
     """The bytes are a snapshot of a later schema; a newer upm reads it."""
-
-
-def canonical_json(value: object) -> str:
-    """Return the one JSON text of `value`: keys sorted by code point, no spaces, shortest numbers.
-
-    Raises ValueError for what JSON can't say (NaN, infinity, other types).
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def encode(arrays: Arrays, manifest: Manifest) -> bytes:

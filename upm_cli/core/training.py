@@ -50,7 +50,7 @@ class Tally:
     unlabelled: int = 0
     dead_letter: int = 0
     loss_sum: float = 0.0
-    last_loss: float | None = None
+    last_loss: float | None = None  # mean of the last batch
     last_window_id: str = ""
     influence: dict[int, list[int]] = field(
         default_factory=dict
@@ -128,7 +128,7 @@ class Fold:
         good = result.losses[ok]
         if good.size:
             self.tally.loss_sum = float(np.cumsum(np.concatenate([[self.tally.loss_sum], good]), dtype=np.float64)[-1])
-            self.tally.last_loss = float(good[-1])
+            self.tally.last_loss = _of_last_batch(result.losses, ok, self.learner.spec.batch_size)
         compared = self.comparer.compare(rows + base, part, result.predictions, target, self.learner.spec.task)
         if ok.all():
             return compared, []
@@ -206,6 +206,13 @@ def _stretches(rows: WindowBatch) -> Iterator[tuple[int, int]]:
         start = mark + 1
     if start < len(rows):
         yield start, len(rows)
+
+
+def _of_last_batch(losses: npt.NDArray[np.floating[Any]], ok: npt.NDArray[np.bool_], batch_size: int) -> float:
+    """Return the mean of `losses` over the last batch in which a row is `ok`; rows begin with a whole batch."""
+    first = int(np.flatnonzero(ok)[-1]) // batch_size * batch_size
+    batch = slice(first, first + batch_size)
+    return float(losses[batch][ok[batch]].mean())
 
 
 def _spans(count: int, batch_size: int) -> Iterator[tuple[int, int]]:

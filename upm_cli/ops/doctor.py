@@ -9,7 +9,8 @@ from upm_cli.core.records import Snapshot
 from upm_cli.core.signatures import SignatureState
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError, UpmError
-from upm_cli.ops import keeping, key_health, machine, signatures, training
+from upm_cli.ops import checkpoints as checkpoint_ops
+from upm_cli.ops import keeping, key_health, machine, repair, signatures
 from upm_cli.ops.machine import Finding
 from upm_cli.store import (
     blobs,
@@ -21,7 +22,6 @@ from upm_cli.store import (
     layout,
     ledger,
     outbox,
-    restore,
     segmentfiles,
     segments,
     snapshots,
@@ -63,32 +63,17 @@ def _durable(home: Path, clock: Clock) -> list[Finding]:
         buffers = [digest for digest in waiting if digest]
         made = [row for trainer in trainers.list_all(reader) for row in snapshots.list_for(reader, trainer.name)]
         needed = collect.referenced(reader)
+        kept = repair.reserve_finding(home, reader)
     found.append(_all("segments", files, lambda segment: segmentfiles.read(home, segment)))
     verified = [one.error for one in keeping.verify(store, made)]
     found.append(_counted("snapshots", len(made), [str(error) for error in verified if error is not None]))
     found += [_signatures(home, made), _keys(home)]
-    found.append(_all("checkpoints", checkpoints, lambda row: training.load_checkpoint(store, row)))
+    found.append(_all("checkpoints", checkpoints, lambda row: checkpoint_ops.load_checkpoint(store, row)))
     found.append(_all("replay_buffers", buffers, lambda digest: blobs.get(home, digest)))
     found.append(_orphans(home, needed, clock))
-    found.append(_nameless(store))
+    found += [_nameless(store), kept]
     store.close()
     return found
-
-
-def go_back(home: Path, clock: Clock, *, actor: str) -> dict[str, Any]:
-    """Put the newest kept state in the place of one that does not open; a good one stays as it is.
-
-    Raises IntegrityError when no kept state opens, BusyError while somebody writes.
-    """
-    done = restore.restore(home, clock, actor=actor)
-    return {
-        "restored": done.source is not None,
-        "why": done.why,
-        "from": str(done.source) if done.source else None,
-        "kept_damaged_as": str(done.corrupt) if done.corrupt else None,
-        "generation": done.generation,
-        "ledger_entries_kept": done.ledger_entries_kept,
-    }
 
 
 def _state(home: Path) -> Finding:
@@ -98,7 +83,10 @@ def _state(home: Path) -> Finding:
     if why is None:
         return Finding(name="state", status="pass", detail=f"opens, every block read; {kept} earlier states kept")
     return Finding(
-        name="state", status="fail", detail=why, hint="upm doctor --restore goes back to the newest that opens"
+        name="state",
+        status="fail",
+        detail=why,
+        hint="upm doctor --restore --dry-run says what going back to the newest that opens would do",
     )
 
 

@@ -17,6 +17,7 @@ from upm_cli.core.records import DriftStatus, DriftWindow, Evidence, Monitor
 from upm_cli.ops import comparisons, evidence, evidence_record, quarantine
 from upm_cli.store import collect, drift, monitors, snapshots, trainers
 from upm_cli.store.session import Store
+from upm_cli.store.together import Steps, Unit
 from upm_cli.store.unit import Reader, Tx
 from upm_cli.telemetry.points import Recorder
 
@@ -90,7 +91,7 @@ class Judged:
     more: bool  # there are comparisons left: call again
 
 
-def judge_new(
+def judging(
     store: Store,
     clock: Clock,
     settings: Settings,
@@ -101,8 +102,8 @@ def judge_new(
     recorder: Recorder | None = None,
     config_digest: str | None = None,
     contests: "AllSettings | None" = None,
-) -> Judged:
-    """Judge the comparisons that came since the last call, in one commit; nothing new changes nothing.
+) -> Steps[Judged]:
+    """Judge the comparisons that came since the last call, in one unit of work; nothing new changes nothing.
 
     `finish` says that no more input is to be expected now: the open window is judged as it is, but stays open for
     what a later run brings. `config_digest` is that of all settings, for the record. With all settings as `contests`
@@ -118,7 +119,7 @@ def judge_new(
             heard = evidence.listen(store, contests, trainer, memory.contests, end_seq=found.end)
         final = finish and not found.more and not (heard and heard.more)
         look = _Look(found=found, heard=heard, settings=contests, finish=final, config=config_digest)
-        done = _commit(store, clock, look, recorder)
+        done = yield from _committing(store, clock, look, recorder)
         if done is not None:
             memory.keep(trainer, done.position, found.state)
             if heard is not None:
@@ -205,48 +206,67 @@ def _parted(tables: Iterable[Comparisons], position: int) -> Iterator[Comparison
                 yield table.slice(low, high)
 
 
-def _commit(store: Store, clock: Clock, look: _Look, recorder: Recorder | None) -> Judged | None:
+def _committing(store: Store, clock: Clock, look: _Look, recorder: Recorder | None) -> Steps[Judged | None]:
     """Write what was found; None when the monitor has moved since, so that it has to be found again."""
     found, heard = look.found, look.heard
     growing = found.state.open_window() if found.compared or look.finish else None
     is_news = heard is not None and heard.is_news
     if not found.compared and growing is None and not is_news:
         return _judged(look, (), None, ())
-    written, kept = evidence_record.Written(), None
-    with store.write(actor=ACTOR) as tx:
-        monitor = monitors.get(tx, found.monitor.trainer)
-        if (monitor.position, monitor.state_digest) != (found.monitor.position, found.monitor.state_digest):
-            return None
-        known = {row.window_id: row for row in drift.newest(tx, monitor.trainer, 1)}
-        rows = _rows(tx, found, growing, known, finish=look.finish)
-        changed = [row for row in rows if known.get(row.window_id) != row]
-        drift.put_all(tx, changed)
-        failed = [row for row in changed if _begins_quarantine(row, known)]
-        quarantined = [
-            quarantine.begin(
-                tx, clock, row, _next_pass(row, rows), policy=found.state.policy, config_digest=look.config
-            )
-            for row in failed
-        ]
-        if changed:
-            quarantine.extend(tx, clock, monitor.trainer, config_digest=look.config)
-        if found.closed:
-            drift.prune(tx, monitor.trainer, KEEP_WINDOWS)
-        _tell_trainer(tx, clock, monitor.trainer, changed)
-        if heard is not None and is_news and look.settings is not None:
-            written = evidence_record.write(tx, clock, look.settings, heard)
-        if found.compared or is_news:
-            monitors.put(tx, _moved(monitor, look, clock.now_ms()))
-        kept = collect.referenced(tx) if is_news else None
-    if heard is not None and kept is not None and heard.outdated and heard.outdated not in kept:
+    written: _Written | None = yield Unit(actor=ACTOR, work=lambda tx: _write(tx, clock, look, growing))
+    if written is None:
+        return None
+    if heard is not None and heard.outdated and written.is_outdated:
         collect.discard(store.home, heard.outdated, clock.now_ms())
     if recorder is not None:
-        _measure(recorder, [row for row in changed if row.verdict != "unknown"], quarantined)
-        evidence_record.measure(recorder, written)
-    final = {row.window_id: row for row in quarantined}
-    shown = [final.get(row.window_id, row) for row in rows]
-    judged = _judged(look, shown[: len(found.closed)], shown[-1] if growing else None, quarantined)
-    return replace(judged, verdicts=written.changed)
+        _measure(recorder, [row for row in written.changed if row.verdict != "unknown"], written.quarantined)
+        evidence_record.measure(recorder, written.evidence)
+    final = {row.window_id: row for row in written.quarantined}
+    shown = [final.get(row.window_id, row) for row in written.rows]
+    judged = _judged(look, shown[: len(found.closed)], shown[-1] if growing else None, written.quarantined)
+    return replace(judged, verdicts=written.evidence.changed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What one commit has written."""
+
+    rows: Sequence[DriftWindow]  # the closed windows and then the open one
+    changed: Sequence[DriftWindow]  # those of them that are others than before
+    quarantined: Sequence[DriftWindow]
+    evidence: evidence_record.Written
+    is_outdated: bool  # nothing needs the contests as they were before
+
+
+def _write(tx: Tx, clock: Clock, look: _Look, growing: JudgedWindow | None) -> _Written | None:
+    """Write the rows; None when the monitor has moved."""
+    found, heard = look.found, look.heard
+    is_news = heard is not None and heard.is_news
+    monitor = monitors.get(tx, found.monitor.trainer)
+    if (monitor.position, monitor.state_digest) != (found.monitor.position, found.monitor.state_digest):
+        return None
+    known = {row.window_id: row for row in drift.newest(tx, monitor.trainer, 1)}
+    rows = _rows(tx, found, growing, known, finish=look.finish)
+    changed = [row for row in rows if known.get(row.window_id) != row]
+    drift.put_all(tx, changed)
+    failed = [row for row in changed if _begins_quarantine(row, known)]
+    quarantined = [
+        quarantine.begin(tx, clock, row, _next_pass(row, rows), policy=found.state.policy, config_digest=look.config)
+        for row in failed
+    ]
+    if changed:
+        quarantine.extend(tx, clock, monitor.trainer, config_digest=look.config)
+    if found.closed:
+        drift.prune(tx, monitor.trainer, KEEP_WINDOWS)
+    _tell_trainer(tx, clock, monitor.trainer, changed)
+    written = evidence_record.Written()
+    if heard is not None and is_news and look.settings is not None:
+        written = evidence_record.write(tx, clock, look.settings, heard)
+    if found.compared or is_news:
+        monitors.put(tx, _moved(monitor, look, clock.now_ms()))
+    outdated = heard.outdated if heard is not None and is_news else None
+    is_outdated = bool(outdated) and not collect.referenced(tx, among=[str(outdated)])
+    return _Written(rows=rows, changed=changed, quarantined=quarantined, evidence=written, is_outdated=is_outdated)
 
 
 def _moved(monitor: Monitor, look: _Look, now_ms: int) -> Monitor:

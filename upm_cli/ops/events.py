@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from upm_cli.clock import Clock
 from upm_cli.core.event import EVENTS, TELEMETRY
@@ -11,12 +11,14 @@ from upm_cli.core.records import OutboxEvent
 from upm_cli.errors import UsageError
 from upm_cli.ids import iso
 from upm_cli.nearest import did_you_mean
-from upm_cli.ops import shadow_deltas, telemetry
+from upm_cli.ops import telemetry
 from upm_cli.store import ledger, outbox
 from upm_cli.store.session import Store
 from upm_cli.store.unit import KEPT_EVENTS
 
 LEDGER = "ai.upm.ledger."  # before the action of a ledger entry
+_SHADOW_DELTA: Final = "ai.upm.shadow_delta"  # one comparison
+_SHADOW: Final = "ai.upm.shadow"
 _PAGE = 1000
 _REACH = 8192  # how far back `newest` looks for what was the newest at some time
 _LOOK_S = 0.2  # between two looks at whether the state is another
@@ -34,7 +36,7 @@ def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | Non
     parts = [_events(store), _ledger(store)]
     if patterns:
         parts.append(_telemetry(store, since_ms))
-    if shadow_deltas.wanted(patterns):
+    if _asks_for_comparisons(patterns):
         parts.append(_shadow_deltas(store, since_ms))
     since = "" if since_ms is None else iso(since_ms)
     for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
@@ -140,9 +142,16 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     return _cloud_event(f"ledger-{entry['n']}", "/ledger", LEDGER + entry["action"], entry["at"], data)
 
 
+def _asks_for_comparisons(patterns: Sequence[str]) -> bool:
+    """Say whether `patterns` ask for comparisons. They are bulk, so `ai.upm.*` is not enough."""
+    return any(pattern.startswith(_SHADOW) and fnmatchcase(_SHADOW_DELTA, pattern) for pattern in patterns)
+
+
 def _shadow_deltas(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:
-    for id_, source, time, data in shadow_deltas.shadow_deltas(store, since_ms):
-        yield _cloud_event(id_, source, shadow_deltas.TYPE, time, data)
+    from upm_cli.ops.shadow_deltas import shadow_deltas  # NumPy and Arrow, which nothing else here needs
+
+    for id_, source, time, data in shadow_deltas(store, since_ms):
+        yield _cloud_event(id_, source, _SHADOW_DELTA, time, data)
 
 
 def _telemetry(store: Store, since_ms: int | None) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli import ids
 from upm_cli.clock import Clock
 from upm_cli.core.decision import DecisionRecord
-from upm_cli.core.drift import Verdict
 from upm_cli.core.drift_decision import quarantine_outcome
 from upm_cli.core.judging.evidence_decision import RULES, Doubt, evidence_inputs, verdict_outcome
 from upm_cli.core.judging.ruling import Ruling, headline
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import Evidence
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.versions import snapshot_id
 from upm_cli.ops import quarantine
 from upm_cli.ops.record import record

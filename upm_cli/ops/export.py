@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery.envelope import Envelope
 from upm_cli.core.delivery.pem import public_pem
 from upm_cli.core.delivery.trust import Trust
 from upm_cli.core.records import Snapshot
 from upm_cli.core.signatures import SignatureState, Signed
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.core.versions import snapshot_id
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import signatures

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from upm_cli.clock import Clock
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.features.blob import pack, unpack
 from upm_cli.core.features.drift import FeatureDrift, FeaturePolicy, Look, Reference
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import FeatureWatch, Ring, Trainer
-from upm_cli.core.snapshot import SnapshotFormatError, canonical_json
+from upm_cli.core.snapshot import SnapshotFormatError
 from upm_cli.errors import IntegrityError, NotFoundError
 from upm_cli.ops import feature_drift
 from upm_cli.ops.feature_drift import REFERENCE_ROWS, ReferenceRows

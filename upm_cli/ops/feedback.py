@@ -30,7 +30,7 @@ from upm_cli.ops.ingest import IngestSession
 from upm_cli.ops.ingest_state import SavedStates
 from upm_cli.sources.base import Reject
 from upm_cli.sources.feedback import Line, Part
-from upm_cli.store import blobs, feedback, log, sources
+from upm_cli.store import blobs, feedback, log, seen, sources
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import FeedbackSettings
@@ -316,6 +316,7 @@ class FeedbackSession:
         for position in self._work.positions.values():
             sources.put(tx, position)
         feedback.put(tx, self._written[1])
+        seen.feedback_changed(tx, self.row, self._written[1])
 
     def _row(self, state_digest: str, now_ms: int) -> Feedback:
         join, counts = self._state.join, self._work.counts

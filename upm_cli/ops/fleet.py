@@ -1,4 +1,4 @@
-"""The agents that follow the models, as the dashboard shows them: what ops/adapters tells, or that nothing is known."""
+"""The agents that follow the models, as the dashboard shows them: what ops/adapter_view tells, if it is known."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -19,11 +19,11 @@ NOTHING: Final[Mapping[str, Any]] = {
 
 
 def overview(store: "Store", settings: "Settings", now_ms: int) -> Mapping[str, Any]:
-    """Return every adapter with its status, and how many deliveries succeeded; see ops/adapters.overview."""
-    from upm_cli.ops import adapters
+    """Return every adapter with its status, and how many deliveries succeeded; see ops/adapter_view.overview."""
+    from upm_cli.ops import adapter_view
 
     with store.read() as reader:
-        return adapters.overview(reader, settings, now_ms)
+        return adapter_view.overview(reader, settings, now_ms)
 
 
 def followers(fleet: Mapping[str, Any], trainer: str) -> int:
@@ -33,6 +33,6 @@ def followers(fleet: Mapping[str, Any], trainer: str) -> int:
 
 def problems(fleet: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return what needs a person among the agents, with the command to type next."""
-    from upm_cli.ops import adapters
+    from upm_cli.ops import adapter_view
 
-    return adapters.problems(fleet)
+    return adapter_view.problems(fleet)

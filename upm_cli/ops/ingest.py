@@ -23,7 +23,8 @@ from upm_cli.ids import check_name
 from upm_cli.ops import dead_rows, ingest_state, log_windows
 from upm_cli.ops.ingest_check import check, check_outcomes
 from upm_cli.sources.base import Chunk, Decoded
-from upm_cli.store import blobs, log, rejects, segments, sources, streams
+from upm_cli.store import blobs, log, rejects, seen, segments, sources, streams
+from upm_cli.store.together import Steps, Unit, alone
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
@@ -111,11 +112,22 @@ class IngestSession:
 
         The caller holds the lease `ingest-<stream>`. Raises IntegrityError when the saved buffer is damaged.
         """
+        return alone(store, cls.opening(store, clock, policy, stream, recorder))
+
+    @classmethod
+    def opening(
+        cls, store: "Store", clock: Clock, policy: ReplayPolicy, stream: str, recorder: Recorder | None = None
+    ) -> "Steps[IngestSession]":
+        """Yield the unit of work of `open`."""
         check_name(stream, "stream")
-        with store.write(actor="ingest") as tx:
+
+        def take_over(tx: "Tx") -> Stream:
             row = streams.find(tx, stream) or Stream(name=stream)
             row = replace(row, epoch=row.epoch + 1, updated_at_ms=clock.now_ms())
             streams.put(tx, row)
+            return row
+
+        row: Stream = yield Unit(actor="ingest", work=take_over)
         if row.state_digest is None:
             return cls(store, clock, row, ReplayBuffer(policy, next_seq=row.next_seq), recorder)
         arrays = ingest_state.load(store, row)
@@ -239,6 +251,10 @@ class IngestSession:
 
         Raises BusyError when another worker has taken the stream, StorageError when the disk refuses.
         """
+        return alone(self._store, self.committing())
+
+    def committing(self) -> Steps[Stream]:
+        """Yield the unit of work of `commit`, files first; nothing is taken until it is done."""
         work, now_ms = self._work, self._clock.now_ms()
         if not self.dirty:
             return self.stream
@@ -249,7 +265,8 @@ class IngestSession:
         for companion in busy:
             files += companion.write_files(now_ms)
         state = blobs.put(self._store.home, self._state())
-        with self._store.write(actor="ingest") as tx:
+
+        def register(tx: "Tx") -> Stream:
             fresh = streams.find(tx, self.stream.name)
             if fresh is None or fresh.epoch != self.stream.epoch:
                 raise _taken_over(self.stream)
@@ -258,6 +275,10 @@ class IngestSession:
                 companion.register(tx, now_ms)
             changed = self._row(fresh, state.digest, now_ms)
             streams.put(tx, changed)
+            seen.stream_changed(tx, fresh, changed)
+            return changed
+
+        changed: Stream = yield Unit(actor="ingest", work=register)
         for name, measured, count in work.measured if self._recorder else ():
             self._recorder.record(name, measured, {"stream": changed.name}, count)  # type: ignore[union-attr]
         if self._known is not None:

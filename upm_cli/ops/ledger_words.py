@@ -126,6 +126,10 @@ def _change(details: Details) -> str:
     return f"{_short(details['before'])} → {_short(details['after'])}"
 
 
+def _letters_seen(details: Details) -> str:
+    return f"looked at {details['count']:,} dead letters"
+
+
 def _add(details: Details) -> str:
     tenant = f", tenant {details['tenant']}" if details.get("tenant") else ""
     return f"mode {details['mode']}, stream {details['stream']}{tenant}"
@@ -136,11 +140,17 @@ def _remove(details: Details) -> str:
 
 
 def _fixed(details: Details) -> str:
-    return f"removed {len(details['removed'])} leftovers, made {len(details['made_private'])} files private"
+    said = f"removed {len(details['removed'])} leftovers, made {len(details['made_private'])} files private"
+    return said + (", made the reserve again" if details.get("made_again") else "")
 
 
 def _restored(details: Details) -> str:
     return f"the state went back to generation {details['from_generation']}"
+
+
+def _again(details: Details) -> str:
+    said = what(str(details["action"]), details) if details["action"] != "restore.again" else ""
+    return f"{details['action']} of entry {details['entry']} done again" + (f": {said}" if said else "")
 
 
 def _create(details: Details) -> str:
@@ -256,11 +266,13 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "trainer.config": _change,
     "trainer.add": _add,
     "trainer.remove": _remove,
+    "letters.seen": _letters_seen,
     "trainer.pause": _nothing,
     "trainer.resume": _nothing,
     "supervisor.stop": _stop,
     "worker.restart": _nothing,
     "state.restored": _restored,
+    "restore.again": _again,
     "doctor.fix": _fixed,
     "evidence.verdict": _verdict,
     "evidence.quarantine": _harm,

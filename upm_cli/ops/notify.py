@@ -157,13 +157,14 @@ def _policy(settings: "Settings") -> RetryPolicy:
     )
 
 
-def is_due(store: "Store", settings: "Settings", now_ms: int) -> bool:
-    """Say whether a pass would have anything to do; one short read."""
+def due_at_ms(store: "Store", settings: "Settings") -> int | None:
+    """Return from when on a pass has anything to do, as the state is now; None: not at all. One short read."""
     with store.read() as reader:
         rows = {row.name: row for row in notifiers.list_all(reader)}
         newest = reader.meta.outbox_position
     found = [rows.get(webhook.name) for webhook in settings.notify.webhooks]
-    return any(row is None or (row.position < newest and (row.next_attempt_at_ms or 0) <= now_ms) for row in found)
+    due = (0 if row is None else row.next_attempt_at_ms or 0 for row in found if row is None or row.position < newest)
+    return min(due, default=None)
 
 
 def test(

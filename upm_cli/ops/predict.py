@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from upm_cli.store.session import Store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """One line that is neither a window nor features, and why."""
+
+    line: int  # from 1
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """The answers, in order, and the snapshot that gave them."""
+    """The answers, in order, the snapshot that gave them, and the lines without one."""
 
     snapshot: Snapshot
     predictions: list[dict[str, Any]]
+    refused: tuple[Unread, ...] = ()
 
 
 def choose(store: "Store", trainer: str, word: str | None) -> Snapshot:
@@ -44,52 +53,57 @@ def choose(store: "Store", trainer: str, word: str | None) -> Snapshot:
 
 
 def predict(store: "Store", trainer: str, word: str | None, lines: Iterable[bytes]) -> Predicted:
-    """Predict windows given as JSON lines: whole windows, or just their features.
+    """Predict windows given as JSON lines: whole windows, or just their features. Blank lines are nothing.
 
-    Raises InvalidError naming the first line that is neither, IntegrityError when the snapshot's bytes are not right.
+    Lines that are neither are left out and told. Raises InvalidError when that is all of them, IntegrityError when
+    the snapshot's bytes are not right.
     """
     snapshot = choose(store, trainer, word)
     arrays, manifest = snapshots.load(store.home, snapshot)
-    data = b"".join(_as_window(line, number) for number, line in enumerate(lines, 1) if line.strip())
+    numbers, texts, refused = list[int](), list[bytes](), list[Unread]()
+    for number, line in enumerate(lines, 1):
+        try:
+            texts += [_as_window(line, number)] * bool(line.strip())
+        except _Unreadable as exc:
+            refused.append(Unread(line=number, reason=str(exc)))
+        else:
+            numbers += [number] * bool(line.strip())
+    data = b"".join(texts)
     decoded = Decoder().decode_lines(data)
-    if decoded.rejects:
-        first = decoded.rejects[0]
-        number = data[: first.offset].count(b"\n") + 1
+    refused += (Unread(line=numbers[data[: one.offset].count(b"\n")], reason=one.reason) for one in decoded.rejects)
+    refused.sort(key=lambda one: one.line)
+    if refused and not len(decoded.batch):
         raise InvalidError(
-            f"window {number} can't be read: {first.reason}",
-            hint="one JSON object per line: a window, or its features",
-            code="UPM-E038",
+            f"nothing to predict from: line {refused[0].line}: {refused[0].reason}",
+            hint="""one JSON object a line, a window or its features: upm predict '{"hour": 9}'""",
+            code="UPM-E181",
+            context={"refused": len(refused)},
         )
     answers = open_model(arrays, manifest).predict_many(decoded.batch.x)
     codec = LabelCodec.from_meta(manifest["labels"])
     ids = decoded.batch.window_id.to_list()
     shown = codec.decode(answers)
-    return Predicted(snapshot, [{"window_id": name, **answer} for name, answer in zip(ids, shown, strict=True)])
+    predictions = [{"window_id": name, **answer} for name, answer in zip(ids, shown, strict=True)]
+    return Predicted(snapshot, predictions, tuple(refused))
+
+
+class _Unreadable(Exception):  # noqa: N818 - an outcome for one line
+    """Why a line is neither a window nor features."""
 
 
 def _as_window(line: bytes, number: int) -> bytes:
-    """Return the line as a whole window: features alone get a made-up id and time."""
+    """Return the line as a whole window: features alone get a made-up id and time. Raises _Unreadable."""
     try:
-        value = json.loads(line)
-    except ValueError as exc:
-        raise InvalidError(
-            f"line {number} is not JSON: {exc}",
-            hint="""upm predict '{"hour": 9, "sender": "bank.example"}'""",
-            code="UPM-E038",
-        ) from exc
-    if isinstance(value, Mapping) and isinstance(value.get("data", value), Mapping):
-        body = value.get("data", value)
-        if "window_start" in body and "window_id" in body:
-            return line.strip() + b"\n"
-        features = body.get("features", body)
-        if not isinstance(features, Mapping):
-            raise InvalidError(
-                f"the features of line {number} are not an object",
-                hint="""upm predict '{"features": {"hour": 9, "sender": "bank.example"}}'""",
-                code="UPM-E038",
-            )
-        window = {"window_id": str(body.get("window_id", f"line-{number}")), "window_start": 0, "window_end": 1}
-        return json.dumps({**window, "features": features}).encode() + b"\n"
-    raise InvalidError(
-        f"line {number} is not a JSON object", hint="give a window, or its features as an object", code="UPM-E038"
-    )
+        value = json.loads(line) if line.strip() else {}
+    except (ValueError, RecursionError) as exc:
+        raise _Unreadable(f"not JSON: {exc}") from exc
+    if not isinstance(value, Mapping) or not isinstance(value.get("data", value), Mapping):
+        raise _Unreadable("not a JSON object: give a window, or its features as an object")
+    body = value.get("data", value)
+    if "window_start" in body and "window_id" in body:
+        return line.strip() + b"\n"
+    features = body.get("features", body)
+    if not isinstance(features, Mapping):
+        raise _Unreadable("the features are not an object")
+    window = {"window_id": str(body.get("window_id", f"line-{number}")), "window_start": 0, "window_end": 1}
+    return json.dumps({**window, "features": features}).encode() + b"\n"

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from upm_cli.store.session import Store
 
 HOME = ".upm"
+#: One window as a line of a source, with all that is required and a label.
+SAMPLE_WINDOW = (
+    '{"window_id": "o-1", "window_start": "2026-01-05T08:00:00Z", "window_end": "2026-01-05T08:01:00Z", '
+    '"features": {"hour": 9, "country": "nl"}, "label": true}'
+)
 DEFAULT_STORAGE = f"{HOME}/blobs"
 
 
@@ -34,7 +39,9 @@ def find_project(given: Path | None, *, config: Path | None = None, start: Path 
         if (folder / FILE_NAME).is_file():
             return folder
     raise NotFoundError(
-        f"no {FILE_NAME} in {here} or above it", hint="upm init here, or name the project with -C DIR", code="UPM-E048"
+        f"no {FILE_NAME} in {here} or above it",
+        hint="make one here with upm init, or name it with -C DIR",
+        code="UPM-E048",
     )
 
 

@@ -10,19 +10,21 @@ from upm_cli.adapters import tidy
 from upm_cli.clock import Clock
 from upm_cli.errors import UpmError
 from upm_cli.ops import machine
-from upm_cli.store import adapters, fsio, layout, statelock
+from upm_cli.ops.machine import Finding
+from upm_cli.store import activations, adapters, fsio, layout, reserve, statelock, trainers
 from upm_cli.store.folders import Folder
 from upm_cli.store.session import Store
 
 if TYPE_CHECKING:
     from upm_cli.core.records import Adapter
+    from upm_cli.store.session import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
     """One thing that was repaired, or would be."""
 
-    what: str  # removed | made private
+    what: str  # removed | made private | made again
     path: str
 
 
@@ -37,13 +39,14 @@ def fix(home: Path, clock: Clock, *, actor: str, reason: str = "", dry_run: bool
     for path in list(machine.open_paths(home)):
         if dry_run or fsio.make_private(path):
             done.append(Fixed(what="made private", path=str(path)))
-    if dry_run:
-        return done
     store = Store(home, clock, command="upm doctor --fix")
     try:
         with contextlib.suppress(UpmError), store.read() as reader:  # a state that does not open has a finding
-            done += _tidy(adapters.list_all(reader), now_ms)
-        if done:
+            if reserve_finding(home, reader).status != "pass" and (dry_run or reserve.keep(home)):
+                done.append(Fixed(what="made again", path=str(home / reserve.RESERVE)))
+            if not dry_run:
+                done += _tidy(adapters.list_all(reader), now_ms)
+        if done and not dry_run:
             _record(store, done, actor, reason)
     finally:
         store.close()
@@ -78,5 +81,28 @@ def _tidy(rows: Sequence["Adapter"], now_ms: int) -> list[Fixed]:
 
 def _record(store: Store, done: Sequence[Fixed], actor: str, reason: str) -> None:
     with contextlib.suppress(UpmError), store.write(actor=actor) as tx:
-        what = {word: [each.path for each in done if each.what == word][:100] for word in ("removed", "made private")}
-        tx.ledger("doctor.fix", "state", removed=what["removed"], made_private=what["made private"], reason=reason)
+        what = {
+            word.replace(" ", "_"): [each.path for each in done if each.what == word][:100]
+            for word in ("removed", "made private", "made again")
+        }
+        tx.ledger("doctor.fix", "state", **what, reason=reason)
+
+
+def reserve_finding(home: Path, reader: "Reader") -> Finding:
+    """Tell whether a rollback has something to fall back on when the disk is full."""
+    size = reserve.size_bytes(home)
+    if size == reserve.SIZE_BYTES:
+        detail = f"{size >> 20} MiB are kept for a rollback on a full disk"
+        return Finding(name="reserve", status="pass", detail=detail)
+    if size is None and not any(activations.live(reader, row.name) for row in trainers.list_all(reader)):
+        detail = "nothing is live; it is made with the first activation"
+        return Finding(name="reserve", status="pass", detail=detail)
+    free, _ = fsio.disk_space(home)
+    detail = "it was given up for a rollback" if size == 0 else "it is missing"
+    hint = f"it comes back with a commit once {reserve.ROOM_BYTES >> 20} MiB are free, or by upm doctor --fix"
+    return Finding(
+        name="reserve",
+        status="warn",
+        detail=f"{detail}, {free >> 20:,} MiB are free: a rollback on a full disk has nothing to fall back on",
+        hint=hint,
+    )

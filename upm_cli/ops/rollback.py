@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from upm_cli import ids
@@ -130,7 +131,7 @@ def _choose(store: "Store", clock: Clock, seen: Seen, actor: str, reason: str) -
         return _Way(
             target=target,
             skipped=skipped,
-            has_checkpoint=_has_checkpoint(store, row),
+            has_checkpoint=has_checkpoint(store.home, row),
             decision=Decision(decision_id=ids.uuid7(clock), actor=actor, reason=reason, at_ms=clock.now_ms()),
             incident_id=ids.uuid7(clock),
         )
@@ -144,12 +145,12 @@ def _choose(store: "Store", clock: Clock, seen: Seen, actor: str, reason: str) -
     )
 
 
-def _has_checkpoint(store: "Store", row: Snapshot) -> bool:
+def has_checkpoint(home: Path, row: Snapshot) -> bool:
     """Say whether the trainer's state at `row` is there and whole."""
     if row.checkpoint_digest is None:
         return False
     try:
-        blobs.get(store.home, row.checkpoint_digest)
+        blobs.get(home, row.checkpoint_digest)
     except (IntegrityError, NotFoundError):
         return False
     return True
@@ -165,22 +166,23 @@ def _commit(store: "Store", seen: Seen, way: _Way, config_digest: str | None) ->
         changes = way.changes(now)
         write(tx, changes)
         quarantine.resolve(tx, changes.trainer.name, way.incident_id, way.decision.actor)
-        _tell(tx, changes, now.plan)
-        details = _details(now.plan, way, changes) | {"overrides_ended": _end_overrides(tx, changes.trainer.name, way)}
+        tell(tx, changes, now.plan)
+        ended = end_overrides(tx, changes.trainer.name, way.decision.at_ms)
+        details = _details(now.plan, way, changes) | {"overrides_ended": ended}
         record(tx, _record(now, way, changes), config_digest=config_digest, **details)
     return changes
 
 
-def _end_overrides(tx: "Tx", name: str, way: _Way) -> list[str]:
+def end_overrides(tx: "Tx", name: str, now_ms: int) -> list[str]:
     """End what was excepted for the trainer, and return the ids: nobody meant it for what comes after a rollback."""
-    now_ms = way.decision.at_ms
     lasting = [each for each in overrides.list_for(tx, name) if each.expires_at_ms > now_ms]
     for each in lasting:
         overrides.put(tx, replace(each, expires_at_ms=max(each.at_ms, now_ms)))
     return [each.override_id for each in lasting]
 
 
-def _tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
+def tell(tx: "Tx", changes: Changes, plan: RollbackPlan) -> None:
+    """Put the events of a rollback into the outbox."""
     name, incident = changes.trainer.name, changes.incident
     assert incident is not None
     for activation in changes.activations:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from upm_cli.clock import Clock
-from upm_cli.core.drift import Verdict
 from upm_cli.core.features.gate import feature_drift_gate
 from upm_cli.core.gates import Candidate, GateResult, feature_gate, lineage_gate, quarantine_gate, signature_gate
 from upm_cli.core.policy import ring_gate
@@ -17,6 +16,7 @@ from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.rollouts.readiness import readiness_gate
 from upm_cli.core.rollouts.routing import Lists
 from upm_cli.core.rollouts.state import ContestKind, EvidenceView, Instant, Observation, RolloutState, served
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.versions import abandoned, tainted_by
 from upm_cli.errors import IntegrityError
 from upm_cli.ops import authority, holdout, proof, readiness, signatures
@@ -109,6 +109,7 @@ def observe(
         harmed=_harmed(seen.evidence, state),
         tenants=_tenants(seen, state),
         shadow_ms=seen.shadow_ms,
+        awaits_snapshot=candidate is None,
         overridden=frozenset(authority.in_force(reader, settings, store.home, view.trainer.name, moment.wall_ms)),
     )
 

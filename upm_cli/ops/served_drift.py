@@ -75,7 +75,7 @@ def judge_served(
 ) -> JudgedServed:
     """Judge the served comparisons that came since the last call, in one commit; nothing new changes nothing.
 
-    `finish` as in `ops.drift.judge_new`. Raises IntegrityError when a segment is damaged.
+    `finish` as in `ops.drift.judging`. Raises IntegrityError when a segment is damaged.
     """
     policy = policy_of(settings)
     memory = memory if memory is not None else Memory()

@@ -4,9 +4,8 @@ What agents served comes after a trainer's shadow comparisons, and says so.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +16,6 @@ from upm_cli.ids import iso
 from upm_cli.ops import comparisons, served
 from upm_cli.store import log, trainers
 from upm_cli.store.session import Store
-
-TYPE: Final = "ai.upm.shadow_delta"
-_STEM: Final = "ai.upm.shadow"
-
-
-def wanted(patterns: Sequence[str]) -> bool:
-    """Say whether `patterns` ask for comparisons. They are bulk, so `ai.upm.*` is not enough."""
-    return any(pattern.startswith(_STEM) and fnmatchcase(TYPE, pattern) for pattern in patterns)
 
 
 def shadow_deltas(store: Store, since_ms: int | None = None) -> Iterator[tuple[str, str, str, dict[str, Any]]]:

@@ -18,10 +18,10 @@ from upm_cli.core.records import (
     Trainer,
 )
 from upm_cli.ids import iso
-from upm_cli.ops import adapters, supervisor
+from upm_cli.ops import adapter_view, losses, problems, supervisor
 from upm_cli.ops.influence import influence_of
 from upm_cli.ops.states import ORDER
-from upm_cli.ops.trainers import train_lease
+from upm_cli.ops.trainers import train_lease, workers_of
 from upm_cli.store import (
     activations,
     drift,
@@ -30,11 +30,13 @@ from upm_cli.store import (
     lease,
     rollouts,
     runfiles,
+    seen,
     segments,
     snapshots,
     streams,
     trainers,
 )
+from upm_cli.store.seen import Seen
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
@@ -61,6 +63,7 @@ class Facts:
     rollout: RolloutRow | None  # the newest one
     shadow_s: float | None  # accumulated time of the lineage in shadow
     feedback: Feedback
+    seen: Seen  # of its dead letters
 
 
 def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
@@ -83,6 +86,13 @@ def window_counts(trainer: Trainer, stream: Stream) -> dict[str, int]:
 def feedback_counts(row: Feedback) -> dict[str, int]:
     """Return where every line is that was read of agents; see docs/howto/feedback.md for how they add up."""
     return {name: getattr(row, name) for name in _FEEDBACK}
+
+
+def dead_letter_counts(facts: Facts) -> dict[str, int]:
+    """Return how many dead letters there are, of windows and of lines of agents, and how many nobody has looked at."""
+    total = facts.stream.dead_letter + facts.trainer.dead_letter + facts.feedback.dead_letter
+    unseen = facts.seen.left(facts.stream, facts.trainer, facts.feedback)
+    return {"total": total, "unseen": unseen}
 
 
 def all_trainers(store: "Store", settings: "Settings") -> list[dict[str, Any]]:
@@ -136,28 +146,33 @@ def overview(store: "Store", clock: Clock, settings: "Settings") -> dict[str, An
     shown = all_trainers(store, settings)
     now = clock.now_ms()
     with store.read() as reader:
-        fleet = adapters.overview(reader, settings, now)
+        fleet = adapter_view.overview(reader, settings, now)
     found = overview_of(store, shown, all_workers(store, now), now)
-    return {**found, "adapters": fleet, "problems": [*found["problems"], *adapters.problems(fleet)]}
+    return {**found, "adapters": fleet, "problems": [*found["problems"], *adapter_view.problems(fleet)]}
 
 
 def overview_of(
     store: "Store", shown: Sequence[Mapping[str, Any]], workers: list[dict[str, Any]], now_ms: int
 ) -> dict[str, Any]:
     """Return the overview of trainers and workers that were read already; of itself it reads only a note in run/."""
+    running = supervisor.line(store, now_ms)
+    given_up = [] if running is None else running["problems"]
     return {
         "at": iso(now_ms),
         "home": str(store.home),
-        "supervisor": supervisor.line(store, now_ms),
+        "supervisor": running,
         "workers": workers,
         "trainers": [_row(details, workers, now_ms) for details in shown],
-        "problems": [problem for details in shown for problem in _problems(details)],
+        "problems": [
+            *({"trainer": "supervisor", "problem": said, "next": "upm ps"} for said in given_up),
+            *(problem for details in shown for problem in problems.of_trainer(details)),
+        ],
     }
 
 
 def all_workers(store: "Store", now_ms: int) -> list[dict[str, Any]]:
     """Return what each worker says of itself in its status file, whether it is alive, and how old that is."""
-    return [_worker(store, status, now_ms) for status in runfiles.read_statuses(store.home)]
+    return [_worker(store, status, now_ms) for status in runfiles.whole_statuses(store.home)]
 
 
 def being_trained(store: "Store", names: Iterable[str]) -> frozenset[str]:
@@ -198,12 +213,21 @@ def _facts(reader: "Reader", trainer: Trainer) -> Facts:
         rollout=rollouts.newest(reader, trainer.name),
         shadow_s=None if (dwell := dwells.find(reader, trainer.name)) is None else dwell.shadow_s,
         feedback=feedback.get(reader, trainer.name),
+        seen=seen.of(reader, trainer.stream, trainer.name),
     )
 
 
 def _details(store: "Store", settings: "Settings", facts: Facts) -> dict[str, Any]:
     holder = lease.holder(store.home, train_lease(facts.trainer.name))
-    return details_of(settings, facts, is_training=holder is not None) | {"trained_by": holder}
+    error = _failure(store, facts.trainer) if facts.trainer.status == "errored" else None
+    return details_of(settings, facts, is_training=holder is not None) | {"trained_by": holder, "error": error}
+
+
+def _failure(store: "Store", trainer: Trainer) -> Mapping[str, Any]:
+    """Return why a worker of the trainer failed for good, as far as it is still known."""
+    found = (runfiles.read_status(store.home, worker) for worker in workers_of(trainer.name))
+    told: Mapping[str, Any] = next((status["error"] for status in found if status and status.get("error")), {})
+    return {key: str(told.get(key) or "") for key in ("code", "message", "hint")}
 
 
 def details_of(settings: "Settings", facts: Facts, *, is_training: bool) -> dict[str, Any]:
@@ -221,6 +245,7 @@ def details_of(settings: "Settings", facts: Facts, *, is_training: bool) -> dict
         "late_arrivals": facts.stream.late_arrivals,
         "gaps": facts.stream.gaps,
         "feedback": feedback_counts(facts.feedback),
+        "dead_letters": dead_letter_counts(facts),
         "influence": influence_of(trainer),
         "weights_sha256": trainer.weights_sha256,
         "log_position": trainer.log_position,
@@ -231,10 +256,7 @@ def details_of(settings: "Settings", facts: Facts, *, is_training: bool) -> dict
         "last_version": trainer.last_version,
         "quarantined": facts.quarantined,
         "last_loss": trainer.last_loss,
-        "loss": {
-            "progressive": trainer.loss_sum / trainer.trained if trainer.trained else None,
-            "last": trainer.last_loss,
-        },
+        "loss": losses.of_trainer(trainer),
         "metrics": dict(trainer.metrics),
         "drift_score": trainer.drift_score,
         "drift": {
@@ -340,37 +362,14 @@ def _row(details: Mapping[str, Any], workers: list[dict[str, Any]], now_ms: int)
         "windows_per_s": next((worker["rate"] for worker in learning if worker.get("rate") is not None), 0.0),
         "lag": details["windows"]["pending"],
         "last_loss": details["last_loss"],
+        "loss": details["loss"],
     }
 
 
 def _worker(store: "Store", status: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    held = lease.holder(store.home, str(status.get("lease", "")))
+    held = lease.holder(store.home, str(status.get("lease", status["worker"])))
     age_s = max(0, now_ms - int(status.get("at_ms", now_ms))) / 1000
     return {**status, "alive": held is not None, "age_s": age_s}
-
-
-def _problems(details: Mapping[str, Any]) -> list[dict[str, str]]:
-    name = details["name"]
-    problems = []
-    if details["state"] == "quarantined":
-        p95, limit = details["drift"]["p95"], details["drift"]["limit"]
-        measured = f"{p95:.3f}" if p95 is not None else "unknown"
-        problems.append(
-            {"trainer": name, "problem": f"drift P95 {measured} at limit {limit:g}", "next": f"upm drift-report {name}"}
-        )
-    if details["state"] == "paused":
-        problems.append(
-            {"trainer": name, "problem": f"paused: {details['pause_reason']}", "next": f"upm resume {name}"}
-        )
-    if details["state"] == "errored":
-        problems.append({"trainer": name, "problem": "the worker failed", "next": "upm validate"})
-    rollout = details["rollout"]
-    if rollout is not None and rollout["phase"] in ("paused", "degraded"):
-        said = f"rollout {rollout['phase']} ({rollout['cause']}): {rollout['reason'] or 'no reason given'}"
-        problems.append({"trainer": name, "problem": said, "next": f"upm rollout status {name}"})
-    if count := details["windows"]["dead_letter"] + details["feedback"]["dead_letter"]:
-        problems.append({"trainer": name, "problem": f"{count} dead letters", "next": "upm events dead-letters"})
-    return problems
 
 
 def _instant(at_ms: int | None) -> str | None:

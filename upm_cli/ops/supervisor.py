@@ -199,7 +199,7 @@ def processes(store: "Store", now_ms: int) -> dict[str, Any]:
     shown = report(store)
     rows = [] if shown is None else [_row(worker, where) for worker in shown.workers]
     ours = {row["pid"] for row in rows}
-    for status in runfiles.read_statuses(store.home):
+    for status in runfiles.whole_statuses(store.home):
         held = lease.holder(store.home, str(status.get("lease", "")))
         if held is not None and held.pid not in ours and status.get("pid") == held.pid:
             rows.append(_stranger(status, held, where, now_ms))

@@ -23,19 +23,17 @@ from upm_cli.core.delivery.machine import RetryPolicy, is_due, is_settled, place
 from upm_cli.core.delivery.memo import Memo
 from upm_cli.core.records import Adapter, AdapterStatus
 from upm_cli.ops.crew import Crew
-from upm_cli.ops.sync_look import Looker
+from upm_cli.ops.sync_look import Looker, is_directory
 from upm_cli.ops.sync_plan import Fleet, Trigger, make_plan
 from upm_cli.ops.sync_record import Book, Known, Look, Tried, measure_start
 from upm_cli.ops.sync_send import Kinds, Outcome, Sender, chunks
 from upm_cli.ops.sync_signing import signing
-from upm_cli.store import lease
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import AdapterSyncSettings, Settings
     from upm_cli.store.session import Store
 
-LEASE: Final = "adapter-sync"
 RECORD_EVERY_S: Final = 1.0
 PLAN_EVERY_MS: Final = 30_000  # whatever the events say
 GRACE_S: Final = 5.0  # a thread that is this much over its time is given up
@@ -194,6 +192,23 @@ class Syncer:
                 and now_s >= self._looked_s.setdefault(key, now_s - every_s * self._chance.random()) + every_s
             ):
                 due.setdefault(self._kinds.group(row), []).append(row)
+        self._queue_looks(due)
+
+    def hear(self) -> None:
+        """Look, in the next steps, at the directories in sync: what their agents say is only known by looking."""
+        due: dict[str | None, list[Adapter]] = {}
+        for key, row in self._rows.items():
+            if self._limits.look_ms and key not in self._claimed and is_directory(row) and _is_looked_at(row):
+                due.setdefault(self._kinds.group(row), []).append(row)
+        self._queue_looks(due)
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether places are being looked at, or wait for it."""
+        return any(job.is_look for job in (*self._jobs.values(), *self._waiting))
+
+    def _queue_looks(self, due: Mapping[str | None, Sequence[Adapter]]) -> None:
+        now_s = self._clock.monotonic_s()
         for group, rows in due.items():
             step = 1 if group is None else _LOOK_ROWS
             for first in range(0, len(rows), step):
@@ -310,8 +325,3 @@ def _seeded(rows: Iterable[Adapter]) -> dict[str, Breaker]:
         )
         for endpoint, of in found.items()
     }
-
-
-def take_lease(store: "Store", command: str) -> lease.Lease:
-    """Take the lease of adapter sync. Raises BusyError naming who has it."""
-    return lease.acquire(store.home, LEASE, command)

@@ -41,9 +41,7 @@ class Looker:
         deadline = Deadline.after(self.clock, self.settings.adapter_sync.sync_timeout_ms / 1000)
         adapter = self.kinds.open_adapter(row, self.settings, self.clock)
         ack = adapter.report(row.trainer, row.tenant_id, deadline)
-        agents: Agents | None = None
-        if isinstance(adapter, Directory):
-            agents = self._count(adapter, row, deadline)
+        agents = self._count(adapter, row, deadline) if isinstance(adapter, Directory) else None
         return Look(
             key=key_of(row),
             sent=place(row),
@@ -52,8 +50,13 @@ class Looker:
             agents=agents,
         )
 
-    def _count(self, directory: Directory, row: Adapter, deadline: Deadline) -> Agents | None:
-        """Return how the agents of a directory stand; None when none of them ever wrote there."""
+    def _count(self, directory: Directory, row: Adapter, deadline: Deadline) -> Agents:
+        """Return how the agents of a directory stand; all zero when none of them ever wrote there."""
         heard = directory.heard(row.trainer, row.tenant_id, deadline)
         words = [Word(digest=each.ack.digest, at_ms=each.at_ms) for each in heard]
-        return count(words, row.acked_digest, self.clock.now_ms())
+        return count(words, row.acked_digest, self.clock.now_ms()) or Agents()
+
+
+def is_directory(row: Adapter) -> bool:
+    """Say whether `row` is a place that agents come to: what they serve is only known from what they write there."""
+    return row.kind == "directory"

@@ -12,7 +12,8 @@ from upm_cli.core.delivery.machine import is_settled
 from upm_cli.core.records import Adapter, AdapterStatus
 from upm_cli.errors import BusyError
 from upm_cli.ops import telemetry
-from upm_cli.ops.sync import LEASE, Syncer, take_lease
+from upm_cli.ops.sync import Syncer
+from upm_cli.ops.sync_lease import LEASE, take_lease
 from upm_cli.ops.sync_plan import Fleet, terms_of
 from upm_cli.ops.sync_signing import signing
 from upm_cli.telemetry.points import Recorder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Show = Callable[[int, int], None]  # how many are confirmed, of how many
 STEP_S: Final = 0.05
 LOOK_S: Final = 0.1  # between two looks at what another process does
+HEAR_S: Final = 2.0  # for what agents wrote into directories
 FINISH_S: Final = 0.5  # what is under way when the time is over may take so much longer
 
 
@@ -105,11 +107,15 @@ def _deliver(
     syncer = Syncer(store, clock, settings, recorder=recorder, chance=chance)
     is_meant = partial(is_of, trainers)
     try:
-        while not (settled := syncer.is_settled(is_meant)):
+        heard_s: float | None = None  # when its agents were asked, which what was found to be lost is sent after
+        while not (settled := syncer.is_settled(is_meant)) or heard_s is None or _waits(syncer, heard_s, clock):
             if end_s is not None and clock.monotonic_s() >= end_s:
                 break
+            if settled and heard_s is None:
+                heard_s = clock.monotonic_s()
+                syncer.hear()
             syncer.step(STEP_S)
-            if not syncer.busy and not syncer.is_settled(is_meant):
+            if not syncer.busy and not syncer.is_looking and not syncer.is_settled(is_meant):
                 clock.sleep(STEP_S)
             if show is not None:
                 show(_done(syncer.rows), len(syncer.rows))
@@ -122,6 +128,11 @@ def _deliver(
         if settings.telemetry.enabled:
             telemetry.flush(store.home, LEASE, recorder, clock.now_ms(), force=True)
     return Ran(rows=tuple(filter(is_meant, syncer.rows)), by_other=False, timed_out=timed_out)
+
+
+def _waits(syncer: Syncer, heard_s: float, clock: Clock) -> bool:
+    """Say whether to wait for what agents say; it is not worth much time, as the next look brings it too."""
+    return syncer.is_looking and clock.monotonic_s() < heard_s + HEAR_S
 
 
 def _wait(

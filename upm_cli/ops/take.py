@@ -77,11 +77,11 @@ def standing_on(trainer: Trainer, rows: list[Snapshot]) -> Snapshot | None:
 
 def _prepare(store: "Store", clock: Clock, settings: "Settings", trainer: Trainer, note: str | None) -> Prepared | None:
     """Write the file; None when the trainer has moved on and dropped the state it was to be made of."""
-    from upm_cli.ops import training
+    from upm_cli.ops import checkpoints
 
     digest = trainer.checkpoint_digest
     try:
-        fold = training.load_checkpoint(store, trainer)
+        fold = checkpoints.load_checkpoint(store, trainer)
     except NotFoundError:
         with store.read() as reader:
             if trainers.get(reader, trainer.name).checkpoint_digest == digest:
@@ -89,7 +89,7 @@ def _prepare(store: "Store", clock: Clock, settings: "Settings", trainer: Traine
         return None
     if fold is None:
         return None
-    parts = training.snapshot_parts(fold, trainer.weights_sha256)
+    parts = checkpoints.snapshot_parts(fold, trainer.weights_sha256)
     return prepare(store.home, clock, settings, trainer, *parts, checkpoint_digest=digest, note=note)
 
 

@@ -1,7 +1,7 @@
 """Trainers as a whole: add, find, pause, resume, remove."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from upm_cli.clock import Clock
 from upm_cli.core.feedback.names import positions_key, served_owner
 from upm_cli.core.records import Mode, Ring, Stream, Trainer, TrainerStatus
-from upm_cli.errors import RefusedError, UsageError
+from upm_cli.errors import BusyError, RefusedError, UpmError, UsageError
 from upm_cli.ids import check_name
 from upm_cli.nearest import choices
-from upm_cli.store import activations, adapters, drift, freezes, lease, snapshots, sources, streams, trainers
+from upm_cli.store import activations, adapters, drift, freezes, lease, seen, snapshots, sources, streams, trainers
 from upm_cli.store.wishes import SUPERVISOR
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def set_desired(
             return trainer, False
         paused = desired == "pause"
         idle = TrainerStatus.PAUSED if paused else TrainerStatus.IDLE
-        working = trainer.status is TrainerStatus.TRAINING
+        working = trainer.status in (TrainerStatus.TRAINING, TrainerStatus.ERRORED)
         changed = replace(
             trainer,
             desired=desired,
@@ -134,6 +134,7 @@ def remove(store: "Store", name: str, *, actor: str, reason: str, dry_run: bool 
         for owner in (name, served_owner(name)):
             drift.forget(tx, owner)
         sources.forget(tx, positions_key(name))
+        seen.forget(tx, name)
         for group in _FORGOTTEN:
             tx.execute(f"{group}.forget", trainer=name)
         freezes.remove(tx, name)
@@ -176,6 +177,27 @@ def _put_new(tx: "Tx", trainer: Trainer) -> None:
     if streams.find(tx, trainer.stream) is None:
         streams.put(tx, Stream(name=trainer.stream, updated_at_ms=trainer.created_at_ms))
     tx.ledger("trainer.add", trainer.name, mode=str(trainer.mode), stream=trainer.stream, tenant=trainer.tenant_id)
+
+
+@contextlib.contextmanager
+def noting_failure(store: "Store", clock: Clock, name: str) -> Iterator[None]:
+    """Let the trainer be errored when its learner or its monitor fails for good in the block.
+
+    It is so until one ends well. That somebody else is at work is no failure.
+    """
+    try:
+        yield
+    except UpmError as error:
+        if error.context.get("worker") in workers_of(name) and not isinstance(error, BusyError):
+            with contextlib.suppress(UpmError), store.write(actor="trainer") as tx:
+                failed = replace(trainers.get(tx, name), status=TrainerStatus.ERRORED, updated_at_ms=clock.now_ms())
+                trainers.put(tx, failed)
+        raise
+
+
+def workers_of(name: str) -> tuple[str, str]:
+    """Return the names of the workers that learn for a trainer and judge it."""
+    return f"trainer-{name}", f"drift-{name}"
 
 
 def refuse_paused(trainer: Trainer) -> None:

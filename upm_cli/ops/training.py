@@ -4,29 +4,26 @@ A commit is files first, rows second, fenced: if the trainer was rolled back or 
 is written and `SupersededError` tells the worker to start again from what is in the state.
 """
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from upm_cli.clock import Clock
-from upm_cli.core import snapshot as codec
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.learning import LearnerSpec
-from upm_cli.core.learning.labels import LabelCodec, TaskVote
+from upm_cli.core.learning.labels import TaskVote
 from upm_cli.core.records import Segment, Snapshot, Trainer, TrainerStatus
-from upm_cli.core.training import Fold, Refused, Tally
+from upm_cli.core.training import Fold, Refused
 from upm_cli.core.window import RowKind, WindowBatch
-from upm_cli.errors import IntegrityError
+from upm_cli.ops import checkpoints
 from upm_cli.ops import snapshots as snapshot_ops
-from upm_cli.store import blobs, collect, log, rejects, segmentfiles, segments, trainers
+from upm_cli.store import blobs, collect, log, rejects, seen, segmentfiles, segments, trainers
+from upm_cli.store.together import Steps, Unit, alone
 from upm_cli.telemetry.points import Recorder
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
-    from upm_cli.store.session import Store
+    from upm_cli.store.session import Store, Tx
 
 
 class SupersededError(Exception):
@@ -67,6 +64,7 @@ class TrainingSession:
         self._ahead: list[Segment] = []
         self._snapshot_at = trainer.snapshot_at_trained
         self._written: _Checkpoint | None = None
+        self._outdated = collect.Outdated(store.home)
         self._log_end = 0
         self.must_commit = False
 
@@ -75,7 +73,15 @@ class TrainingSession:
         cls, store: "Store", clock: Clock, settings: "Settings", name: str, recorder: Recorder
     ) -> "TrainingSession":
         """Take the trainer over: raise its fence and load its checkpoint."""
-        with store.write(actor="trainer") as tx:
+        return alone(store, cls.opening(store, clock, settings, name, recorder))
+
+    @classmethod
+    def opening(
+        cls, store: "Store", clock: Clock, settings: "Settings", name: str, recorder: Recorder
+    ) -> "Steps[TrainingSession]":
+        """Yield the unit of work of `open`."""
+
+        def take_over(tx: "Tx") -> Trainer:
             trainer = trainers.get(tx, name)
             if trainer.config_digest not in (None, settings.digest()):
                 changed = {"before": trainer.config_digest, "after": settings.digest()}
@@ -88,7 +94,10 @@ class TrainingSession:
                 updated_at_ms=clock.now_ms(),
             )
             trainers.put(tx, trainer)
-        return cls(store, clock, settings, trainer, load_checkpoint(store, trainer), recorder)
+            return trainer
+
+        trainer: Trainer = yield Unit(actor="trainer", work=take_over)
+        return cls(store, clock, settings, trainer, checkpoints.load_checkpoint(store, trainer), recorder)
 
     @property
     def is_paused(self) -> bool:
@@ -115,8 +124,10 @@ class TrainingSession:
         return self.fold.tally.trained if self.fold else self.trainer.trained
 
     @property
-    def last_loss(self) -> float | None:
-        return self.fold.tally.last_loss if self.fold else self.trainer.last_loss
+    def loss(self) -> float | None:
+        """Progressive loss: the mean over every window learned, each before it was learned."""
+        found = self.fold.tally if self.fold else self.trainer
+        return found.loss_sum / found.trained if found.trained else None
 
     @property
     def next_seq(self) -> int:
@@ -170,7 +181,7 @@ class TrainingSession:
         start, ends = self._voted_to - segment.first_seq, np.flatnonzero(rows.kind == RowKind.END) + 1
         for stop in [*ends[ends > start].tolist(), len(rows)]:
             self._vote.take(rows.slice(start, stop))
-            self.fold = begin_fold(self._settings, self._vote, self.trainer, input_ended=stop in ends)
+            self.fold = checkpoints.begin_fold(self._settings, self._vote, self.trainer, input_ended=stop in ends)
             if self.fold is not None:
                 self._token = None
                 return
@@ -224,7 +235,7 @@ class TrainingSession:
                 self._clock,
                 self._settings,
                 self.trainer,
-                *snapshot_parts(self.fold, checkpoint.weights_sha256),
+                *checkpoints.snapshot_parts(self.fold, checkpoint.weights_sha256),
                 checkpoint_digest=checkpoint.digest,
                 version=self.trainer.last_version + len(self._pending.snapshots) + 1,
             )
@@ -236,19 +247,24 @@ class TrainingSession:
         assert self.fold is not None
         at = (self.fold.position, self.fold.tally.trained)
         if self._written is None or self._written.at != at:
-            data = encode_checkpoint(self.fold)
+            data = checkpoints.encode_checkpoint(self.fold)
             digest = blobs.put(self._store.home, data, "zstd").digest
-            self._written = _Checkpoint(at, digest, weights_sha256(self.fold))
+            self._written = _Checkpoint(at, digest, checkpoints.weights_sha256(self.fold))
         return self._written
 
     def commit(self) -> None:
         """Make everything learned so far durable: files first, then all rows at once. Raises SupersededError."""
+        alone(self._store, self.committing())
+
+    def committing(self) -> Steps[None]:
+        """Yield the unit of work of `commit`; nothing is learned until it is done."""
         if self.fold is None:
             return
         now = self._clock.now_ms()
         checkpoint = self._checkpoint()
         files = self._write_files(now)
-        with self._store.write(actor="trainer") as tx:
+
+        def register(tx: "Tx") -> tuple[Trainer, list[Snapshot], set[str]]:
             fresh = trainers.get(tx, self.trainer.name)
             if fresh.fence != self.trainer.fence:
                 raise SupersededError
@@ -260,10 +276,13 @@ class TrainingSession:
                 rows.append(row)
             changed = self._row(fresh, checkpoint, now)
             trainers.put(tx, changed)
-            kept = collect.referenced(tx)
+            seen.trainer_changed(tx, fresh, changed)
+            return changed, rows, collect.referenced(tx, among=self._outdated.with_one_more(outdated))
+
         outdated = self.trainer.checkpoint_digest
-        if outdated and outdated != checkpoint.digest and outdated not in kept:
-            collect.discard(self._store.home, outdated, now)
+        changed, rows, needed = yield Unit(actor="trainer", work=register)
+        if outdated and outdated not in needed:
+            self._outdated.add(outdated, needed, now)
         self._measure(rows, now)
         self.trainer = changed
         self._pending = _Pending(started_s=self._clock.monotonic_s())
@@ -271,16 +290,24 @@ class TrainingSession:
 
     def close(self) -> None:
         """Commit what is left and say that nobody trains this trainer now."""
+        alone(self._store, self.closing())
+
+    def closing(self) -> Steps[None]:
+        """Yield the units of work of `close`."""
         try:
             if self.dirty:
-                self.commit()
-            with self._store.write(actor="trainer") as tx:
-                fresh = trainers.get(tx, self.trainer.name)
-                status = TrainerStatus.PAUSED if fresh.desired == "pause" else TrainerStatus.IDLE
-                if fresh.fence == self.trainer.fence and fresh.status is not status:
-                    trainers.put(tx, replace(fresh, status=status, updated_at_ms=self._clock.now_ms()))
+                yield from self.committing()
         except SupersededError:
             return  # rolled back while stopping: the state is already as it should be
+        needed = yield Unit(actor="trainer", work=self._let_go)
+        self._outdated.remove_all(needed, self._clock.now_ms())
+
+    def _let_go(self, tx: "Tx") -> set[str]:
+        fresh = trainers.get(tx, self.trainer.name)
+        status = TrainerStatus.PAUSED if fresh.desired == "pause" else TrainerStatus.IDLE
+        if fresh.fence == self.trainer.fence and fresh.status is not status:
+            trainers.put(tx, replace(fresh, status=status, updated_at_ms=self._clock.now_ms()))
+        return collect.referenced(tx, among=self._outdated.with_one_more(None))
 
     def _write_files(self, now_ms: int) -> list[Segment]:
         home, name = self._store.home, self.trainer.name
@@ -336,41 +363,6 @@ class TrainingSession:
             self._recorder.record("upm.trainer.update", measured, about)
 
 
-def begin_fold(settings: "Settings", vote: TaskVote, trainer: Trainer, *, input_ended: bool) -> Fold | None:
-    """Return a fold that has learned nothing, once the labels seen say what the task is (None: not yet).
-
-    With a task in the configuration only a structured one needs labels, for the names of its outputs.
-    """
-    wanted = LearnerSpec(
-        **asdict(settings.learner),
-        learning_rate=settings.trainer_worker.learning_rate,
-        batch_size=settings.trainer_worker.batch_size,
-    )
-    needs_labels = wanted.task in ("auto", "structured")
-    if needs_labels and not (vote.is_complete or (input_ended and vote.count)):
-        return None
-    task = (vote.task or wanted.task) if wanted.task == "auto" else wanted.task
-    names = vote.names if task == "structured" else ()
-    if task == "structured" and not names:
-        return None
-    spec = wanted.resolved(task, len(names))
-    fold = Fold.begin(spec, LabelCodec.begin(task, names, spec.max_classes), trainer.log_position)
-    fold.tally = _tally(trainer)
-    return fold
-
-
-def _tally(trainer: Trainer) -> Tally:
-    return Tally(
-        trained=trainer.trained,
-        unlabelled=trainer.unlabelled,
-        dead_letter=trainer.dead_letter,
-        loss_sum=trainer.loss_sum,
-        last_loss=trainer.last_loss,
-        last_window_id=trainer.last_window_id or "",
-        influence={int(version): list(counts) for version, counts in trainer.influence.items()},
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
     """A fold that is written: where it stood, under which digest, and the hash of its weights."""
@@ -383,43 +375,3 @@ class _Checkpoint:
 def refused_owner(trainer: str) -> str:
     """Return the name under which the windows that a trainer would not take are kept."""
     return f"{trainer}.refused"
-
-
-def encode_checkpoint(fold: Fold) -> bytes:
-    """Return everything a trainer knows as canonical bytes; the same knowledge gives the same bytes."""
-    arrays, meta = fold.to_parts()
-    return codec.encode(arrays, {"schema_version": codec.SCHEMA_VERSION, "checkpoint": meta})
-
-
-def load_checkpoint(store: "Store", trainer: Trainer) -> Fold | None:
-    """Return the fold as the trainer committed it, or None when it has learned nothing yet.
-
-    Counts and position are those of the row: after a rollback the weights are older than the position. Raises
-    IntegrityError when the checkpoint is damaged.
-    """
-    if trainer.checkpoint_digest is None:
-        return None
-    data = blobs.get(store.home, trainer.checkpoint_digest)
-    try:
-        arrays, manifest = codec.decode(data)
-        fold = Fold.from_parts(arrays, manifest["checkpoint"])
-    except (codec.SnapshotFormatError, KeyError, ValueError) as exc:
-        raise IntegrityError(
-            f"the checkpoint of trainer {trainer.name} can't be used: {exc}",
-            hint=f"upm rollback {trainer.name} goes back to the last good snapshot",
-            code="UPM-E096",
-        ) from exc
-    fold.position = trainer.log_position
-    fold.tally = _tally(trainer)
-    return fold
-
-
-def snapshot_parts(fold: Fold, weights: str | None) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return the tensors agents load and what the manifest says of them; `weights` is the fold's weights_sha256."""
-    arrays, model = fold.learner.model()
-    return arrays, {**fold.manifest_fields(), "model": model, "weights_sha256": weights}
-
-
-def weights_sha256(fold: Fold) -> str:
-    """Return the sha256 over the canonical bytes of everything the learner has learned."""
-    return hashlib.sha256(codec.encode(fold.learner.arrays(), {"schema_version": codec.SCHEMA_VERSION})).hexdigest()

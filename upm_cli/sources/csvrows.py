@@ -9,17 +9,20 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from upm_cli.core.lookalikes import REQUIRED, did_you_mean
 from upm_cli.errors import InvalidError
 from upm_cli.sources.base import Chunk
 from upm_cli.sources.decode import Collected, RowColumns, collect, kept_of
 from upm_cli.sources.refusal import Refusal
 from upm_cli.sources.split import split_lines
 
-NEEDED: Final = ("window_id", "window_start", "window_end")
+NEEDED: Final = REQUIRED[:3]  # `features` may be the other columns
 _OWN: Final = frozenset((*NEEDED, "tenant_id", "label", "labels"))
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
 _NOT_FINITE: Final = re.compile(r"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+_COLUMNS: Final = "window_id,window_start,window_end,[tenant_id,][label,]feature,…"
+_MARKS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -46,10 +49,16 @@ def read_header(line: bytes, path: str) -> list[str]:
         problem = f"has no column {', '.join(missing)}" if missing else f"has the column {twice[0]} twice"
         raise InvalidError(
             f"{path}: the CSV header {problem}",
-            hint="the first line names the columns: window_id,window_start,window_end,[tenant_id,][label,]feature,…",
+            hint=f"{_separated(header) or did_you_mean(header)} the first line names the columns: {_COLUMNS}".lstrip(),
             code="UPM-E035",
         )
     return header
+
+
+def _separated(header: Sequence[str]) -> str:
+    """Return what is wrong when all columns are in one cell."""
+    found = next((name for mark, name in _MARKS.items() if len(header) == 1 and mark in header[0]), None)
+    return f"cells are separated by commas here, not by {found};" if found else ""
 
 
 def _cells(line: bytes) -> list[str]:

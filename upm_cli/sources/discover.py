@@ -9,17 +9,20 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from glob import glob, has_magic
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError, NotFoundError, StorageError, UsageError
+from upm_cli.nearest import did_you_mean
 from upm_cli.sources.base import FORMATS, Source, storable
 from upm_cli.sources.identity import find_known, identify, new_key
 from upm_cli.sources.lines import LinesSource, is_packed, peek, unreadable
 from upm_cli.sources.pipe import PipeSource
 
 _FORMAT_OF: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_MOST_NAMES: Final = 2000  # of a folder, that are looked at for a guess
 _PARQUET: Final = b"PAR1"
 _PACKED: Final = re.compile(r"\.(?:gz|zst)$")
 _ROTATED: Final = re.compile(r"[.-](\d+(?:-\d+)*)$")
@@ -114,7 +117,7 @@ def _paths(spec: str, known: Sequence[SourcePosition], *, missing_ok: bool) -> l
         if not found and not missing_ok:
             raise NotFoundError(
                 f"there is no file {spec}",
-                hint="--source takes a file, a folder, a glob, or - for standard input",
+                hint=_near(path) + "a source is a file, a folder, a glob, or - for standard input",
                 code="UPM-E045",
             )
         return found
@@ -125,6 +128,16 @@ def _paths(spec: str, known: Sequence[SourcePosition], *, missing_ok: bool) -> l
             code="UPM-E045",
         )
     return sorted(found, key=rotation_order)
+
+
+def _near(path: Path) -> str:
+    """Return a question for the file beside `path` that may be meant, or where it was looked for."""
+    folder = path.parent
+    try:
+        guess = did_you_mean(path.name, [entry.name for entry in islice(folder.iterdir(), _MOST_NAMES)])
+    except OSError:
+        return f"there is no folder {folder} either; " if not folder.is_dir() else ""
+    return f"{guess} " if guess else ""
 
 
 def _moved_away(path: Path, known: Sequence[SourcePosition]) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from upm_cli.core.lookalikes import REQUIRED, did_you_mean
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError
 from upm_cli.sources.base import Chunk, storable
@@ -17,8 +18,9 @@ from upm_cli.sources.decode import Collected, RowColumns, collect
 from upm_cli.sources.features import Pairs
 from upm_cli.sources.lines import unreadable
 
-NEEDED: Final = ("window_id", "window_start", "window_end")
+NEEDED: Final = REQUIRED[:3]  # `features` may be the other columns
 _OWN: Final = frozenset((*NEEDED, "tenant_id", "label", "labels", "features"))
+_COLUMNS: Final = "window_id, window_start, window_end, tenant_id?, label?, and features or one per feature"
 _ROWS_AT_A_TIME: Final = 65_536
 _BYTES_OF_A_CELL: Final = 8
 
@@ -84,7 +86,7 @@ def _check_columns(schema: pa.Schema, path: str) -> None:
         problem = f"has no column {', '.join(missing)}" if missing else f"has the column {twice[0]} twice"
         raise InvalidError(
             f"{path} {problem}",
-            hint="columns are window_id, window_start, window_end, tenant_id?, label?, and features or one per feature",
+            hint=f"{did_you_mean(schema.names)} columns are {_COLUMNS}".lstrip(),
             code="UPM-E035",
         )
 

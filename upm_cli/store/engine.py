@@ -133,6 +133,9 @@ def explain(exc: "duckdb.Error", path: Path, doing: str) -> UpmError:
     if "Permission denied" in text:
         hint = f"give this user read and write access to {path.parent}"
         return StorageError(f"can't {doing}: no permission for {path}", hint=hint, code="UPM-E012")
+    if "Too many open files" in text:
+        hint = "let this process open more of them: ulimit -n, or LimitNOFILE= of its unit"
+        return StorageError(f"can't {doing}: too many open files, {path} is one more", hint=hint, code="UPM-E013")
     if "Conflicting lock" in text or "Could not set lock" in text:
         hint = "close the other program; upm sql reads the state without locking it"
         return BusyError(f"another program has {path} open: {text}", hint=hint, code="UPM-E072")

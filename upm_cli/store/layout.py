@@ -19,5 +19,5 @@ FOLDERS: Final = (HISTORY, LOG, COMPARISONS, "blobs", BLOBS, TRASH, RUN, KEYS)
 
 
 def history_file(home: Path, generation: int) -> Path:
-    """Return the hard link that keeps the state of `generation`."""
+    """Return where the state of `generation` is kept."""
     return home / HISTORY / f"{generation:012d}.duckdb"

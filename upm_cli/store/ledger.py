@@ -118,6 +118,17 @@ def since(home: Path, start: Head, head: Head, actions: Collection[str]) -> list
     return [_entry(line, start.count + n) for n, line in enumerate(lines, 1) if line.startswith(wanted)]
 
 
+def following(home: Path, start: Head, end: Head) -> list[dict[str, Any]] | None:
+    """Return all entries after `start` and up to `end`, oldest first; None when `start` is no part of this ledger.
+
+    `end` is that of a chain that was proven, see `end`.
+    """
+    entries = read(home, end)
+    if start.count > len(entries) or (start.count and entries[start.count - 1]["hash"] != start.hash):
+        return None
+    return entries[start.count :]
+
+
 def _part(path: Path, start: int, end: int) -> bytes:
     if start >= end:
         return b""

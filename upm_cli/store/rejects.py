@@ -36,3 +36,11 @@ def read(home: Path, segment: Segment) -> list[dict[str, Any]]:
     """Return the rows of a segment. Raises IntegrityError when its file is damaged or missing."""
     text = segmentfiles.read(home, segment).decode("utf-8", "surrogatepass")
     return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def first(home: Path, segment: Segment, skip: int, limit: int) -> list[dict[str, Any]]:
+    """Return at most `limit` rows of a segment behind its first `skip`; the others are not even parsed."""
+    if limit <= 0:
+        return []
+    lines = segmentfiles.read(home, segment).split(b"\n", skip + limit)[skip : skip + limit]
+    return [json.loads(line.decode("utf-8", "surrogatepass")) for line in lines if line]

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from upm_cli import ids
+from upm_cli.errors import UsageError
 from upm_cli.store import fsio
 from upm_cli.store.layout import RUN
 
+STATUS: Final = "json"
 JOBS: Final = "jobs"
 BEAT: Final = "beat"
 _DOING: Final = "doing"
 _WIDTH: Final = 80
+_NUMBERS: Final = ("at_ms", "pid", "done", "rate", "lag", "loss", "restarts")  # of a status
 
 
 def write_status(home: Path, worker: str, status: Mapping[str, Any]) -> None:
@@ -36,6 +39,22 @@ def read_statuses(home: Path) -> list[dict[str, Any]]:
     """Return the statuses of all workers by name; files that are gone or unreadable are left out."""
     found = (_load(path) for path in sorted((home / RUN).glob("*.json")))
     return [status for status in found if status is not None]
+
+
+def whole_statuses(home: Path) -> list[dict[str, Any]]:
+    """Return the statuses of all workers but those with a field that nobody could use."""
+    found = ((path.stem, _load(path)) for path in sorted((home / RUN).glob("*.json")))
+    return [status for name, status in found if status is not None and _is_whole(status, name)]
+
+
+def _is_whole(status: Mapping[str, Any], name: str) -> bool:
+    """Say whether a status can be one that `write_status` wrote: everybody who looks at workers trusts these fields."""
+    try:
+        ids.check_name(str(status.get("lease", name)), "lease")
+    except UsageError:
+        return False
+    numbers = (status.get(field) for field in _NUMBERS)
+    return status.get("worker") == name and all(each is None or isinstance(each, int | float) for each in numbers)
 
 
 def read_status(home: Path, worker: str) -> dict[str, Any] | None:
@@ -59,7 +78,7 @@ def write_note(home: Path, process: str, kind: str, note: Mapping[str, Any]) -> 
 
 
 def read_note(home: Path, process: str, kind: str) -> dict[str, Any] | None:
-    """Return the JOBS or BEAT of a process; None when there is none, or it can't be read."""
+    """Return the JOBS, BEAT or STATUS of a process; None when there is none, or it can't be read."""
     return _load(_path(home, process, kind))
 
 
@@ -119,5 +138,5 @@ def _load(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _path(home: Path, worker: str, kind: str = "json") -> Path:
+def _path(home: Path, worker: str, kind: str = STATUS) -> Path:
     return home / RUN / f"{ids.check_name(worker, 'worker')}.{kind}"

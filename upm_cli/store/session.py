@@ -1,7 +1,7 @@
 """The state, read without a lock and written one whole unit of work at a time.
 
 Writing: take the lock, copy `state.duckdb` to `.next`, one transaction in the copy, fsync, rename over the live
-file, fsync the folder, keep a hard link as history, let go. A failure anywhere leaves the live file as it was.
+file, fsync the folder, keep a copy as history, let go. A failure anywhere leaves the live file as it was.
 Reading: attach the live file read-only and keep it attached until another one is there. An open reader keeps the
 state it began with.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from upm_cli.clock import Clock
 from upm_cli.errors import IntegrityError, NotFoundError, UpmError
 from upm_cli.store import engine as engines
-from upm_cli.store import fsio, history, layout, schema, staging, statelock
+from upm_cli.store import fsio, history, layout, reserve, schema, staging, statelock
 from upm_cli.store.unit import Reader, Tx
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Store:
             staged.publish = tx.changed
             if tx.changed:
                 tx.finish(self.home)
+        if staged.publish:
+            reserve.make_up(self.home)
 
     def close(self) -> None:
         """Let go of the engine. The store can be used again and then gets a new one."""

@@ -56,6 +56,8 @@ def next_state(engine: Engine, home: Path, *, fresh: bool = False, source: Path 
         if staged.publish:
             if source is None and before is not None and fsio.identity(state) != before:
                 raise BusyError(f"{state} was replaced by something that does not hold the lock", code="UPM-E072")
+            if before is not None and source is None:
+                history.keep_last(home, staged.meta.generation)
             fsio.publish(path, state)
             history.keep(home, staged.meta.generation + 1)
     finally:

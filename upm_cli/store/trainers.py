@@ -43,7 +43,7 @@ def _unknown(name: str, known: list[str]) -> NotFoundError:
     elif known:
         hint = f"there are {len(known)}: upm trainer list"
     else:
-        hint = f"there are none yet: upm trainer add {name}"
+        hint = f"there are none yet: upm train --source FILE, or upm trainer add {name}"
     return NotFoundError(
         f"no trainer {name!r}",
         hint=hint,

@@ -1,5 +1,7 @@
 """Views of the state and units of work on it. `session.Store` opens them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +68,21 @@ class Tx(Reader):
         self._entries: list[ledger.Entry] = []
         self._events: list[OutboxEvent] = []
         self.changed = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the engine has met no error that ends this transaction."""
+        return self._engine.usable
+
+    @contextmanager
+    def acting_as(self, actor: str) -> Iterator["Tx"]:
+        """Let `actor` be who does what the block does. Meanwhile `changed` tells of the block alone."""
+        before, self._actor = (self._actor, self.changed), actor
+        self.changed = False
+        try:
+            yield self
+        finally:
+            self._actor, self.changed = before[0], before[1] or self.changed
 
     def execute(self, name: str, /, **params: Any) -> None:
         """Run the named SQL that changes something."""

@@ -1,6 +1,5 @@
 """The keys that change something: plan in a thread, ask, do it in a thread, tell. And those that read for long."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from rich.text import Text
@@ -216,23 +215,9 @@ def _planner(verb: str, word: str = "latest", shot: Snapshot | None = None) -> P
     """Return what plans an action; `word` names a version or an adapter, `shot` the snapshot it is about."""
 
     def plan(project: Project, trainer: str) -> Plan:
-        from upm_cli.tui import fleet_plans, plans, rollout_plans
+        from upm_cli.tui.planners import PLANNERS, Asked
 
-        if shot is not None:
-            return {"release": plans.plan_release, "pin": plans.plan_pin}[verb](project, trainer, shot)
-        planners: Mapping[str, Planner] = {
-            "snapshot": plans.plan_snapshot,
-            "activate": partial(plans.plan_activate, word=word),
-            "override": partial(plans.plan_activate, word=word, override=True),
-            "rollback": plans.plan_rollback,
-            "pause": plans.plan_pause,
-            "promote": partial(rollout_plans.plan_ask, verb="promote"),
-            "abort": partial(rollout_plans.plan_ask, verb="abort"),
-            "hold": rollout_plans.plan_hold,
-            "begin": rollout_plans.plan_begin,
-            "retry": partial(fleet_plans.plan_retry, key=word),
-        }
-        return planners[verb](project, trainer)
+        return PLANNERS[verb](project, trainer, Asked(word, shot))
 
     return plan
 

@@ -107,7 +107,9 @@ def _agent(each: Mapping[str, Any], now_ms: int) -> Row:
 
 
 def _on(agents: Mapping[str, int] | None) -> Text:
-    """Return how many of the agents behind an adapter have what it delivers; None: it knows of none."""
+    """Return how many of the agents behind an adapter have what it delivers; None: nobody has looked, or it is one."""
+    if agents is not None and not any(agents.values()):
+        return Text("none", style=WARN)
     told = () if agents is None else ((agents[name], name) for name in ("on", "behind", "stale"))
     parts = [(f"{count} {name}", "" if name == "on" else WARN) for count, name in told if count]
     return Text(", ").join(Text(*each) for each in parts) if parts else Text(NONE, style=QUIET)

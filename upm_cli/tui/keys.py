@@ -45,7 +45,7 @@ ACTIONS: Final = (
     _acting("a", "activate", "Activate", "activate this, or latest", "activate {} VERSION"),
     _acting("b", "rollback", "Roll back", "to the last known good", "rollback {}"),
     _acting("p", "pause", "Pause", "pause it, or resume", "pause {}"),
-    _acting("P", "promote", "Promote", "the rollout's next step now", "rollout promote {}"),
+    _acting("P", "promote", "Promote", "the rollout's next step", "rollout promote {}"),
     _acting("h", "hold", "Hold", "hold the rollout, or go on", "rollout pause {}"),
     _acting("x", "abort", "Abort", "give the rollout up", "rollout abort {}"),
     _acting("n", "begin", "Begin", "begin a rollout in shadow", "rollout start {}"),

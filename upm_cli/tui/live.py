@@ -50,13 +50,19 @@ def agents(fleet: Mapping[str, Any]) -> Text:
     return text
 
 
-def success(fleet: Mapping[str, Any]) -> Text:
-    """Return how many deliveries succeeded, with the level that is promised."""
+def success(fleet: Mapping[str, Any], *, is_short: bool = False) -> Text:
+    """Return how many deliveries succeeded, with the level that is promised; `is_short`: for a small box."""
     rate = fleet["success_rate"]
     if rate["value"] is None:
+        if is_short:
+            return Text("no deliveries yet", style=QUIET)
         return Text(f"no deliveries yet, {100 * rate['slo']:.1f} % promised", style=QUIET)
     is_kept = rate["value"] >= rate["slo"]
     text = Text(f"{100 * rate['value']:.2f} %", style=GOOD if is_kept else BAD)
+    if is_short:
+        text.append(f" of {short(rate['attempts'])}")
+        text.append(f" {'✓ ≥' if is_kept else '✗ <'} {100 * rate['slo']:.1f} %", style=GOOD if is_kept else BAD)
+        return text
     text.append(f" of {rate['attempts']:,} deliveries, {100 * rate['slo']:.1f} % promised")
     text.append(" ✓ kept" if is_kept else " ✗ broken", style=GOOD if is_kept else BAD)
     return text
@@ -71,7 +77,7 @@ def agents_pane(fleet: Mapping[str, Any], width: int, height: int) -> Text:
     """Return the agents for a small box: how many in each state, how well it goes, and the worst of them."""
     if not fleet["total"]:
         return Text("nobody follows these models yet.", style=QUIET)
-    lines = [_counts(fleet, width), success(fleet), Text("")]
+    lines = [_counts(fleet, width), Text.assemble(("delivered ", QUIET), success(fleet, is_short=True)), Text("")]
     order = list(AGENT_SIGNS)
     worst = sorted(fleet["adapters"], key=lambda each: (order.index(each["status"]), each["adapter_key"]))
     for each in worst[: max(0, height - len(lines))]:
@@ -92,13 +98,14 @@ def pane(board: Board, flow: Flow, width: int, height: int) -> Text:
         _line("windows", Text(NONE, style=QUIET) if board.past else _rate(flow, wave)),
         _line("waiting", Text(f"{sum(row['lag'] for row in board.overview['trainers']):,} windows")),
         _line("agents", _counts(board.fleet, width - 11)),
-        _line("delivered", success(board.fleet)),
+        _line("delivered", success(board.fleet, is_short=True)),
     ]
     room = height - len(lines) - 1
     rows = board.overview["trainers"]
     if room > 0 and rows:
         lines.append(Text("versions   newest · live", style=QUIET))
-        lines += [_versions(row, width) for row in rows[:room]]
+        longest = max(len(row["name"]) for row in rows[:room])
+        lines += [_versions(row, min(longest, max(8, min(24, width - 16)))) for row in rows[:room]]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines[:height])
@@ -130,9 +137,7 @@ def _counts(fleet: Mapping[str, Any], width: int) -> Text:
 
 
 def _versions(row: Mapping[str, Any], width: int) -> Text:
-    name = clip(row["name"], max(8, min(24, width - 16)))
+    name = f"{clip(row['name'], width):<{width}}"
     live = version(row["active"])
     is_same = row["active"] == row["last_version"]
-    return Text.assemble(
-        (f"{name:<10} ", ""), version(row["last_version"] or None), " · ", (live, GOOD if is_same else "")
-    )
+    return Text.assemble(f"{name}  ", version(row["last_version"] or None), " · ", (live, GOOD if is_same else ""))

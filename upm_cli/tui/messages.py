@@ -41,6 +41,11 @@ class StripsRead(Message):
 
 
 @dataclass
+class StripsLeft(Message):
+    """Nobody looks at the strips any more, so that reading them has ended early."""
+
+
+@dataclass
 class StripsFailed(Message):
     """They could not be read; the next look tries again."""
 

@@ -76,7 +76,7 @@ def plan_activate(project: Project, name: str, word: str, *, override: bool = Fa
 
     words = ("activate", name, str(live.version), "--to-stage", live.ring.value)
     return Plan(
-        title=f"Activate v{live.version} of {name}" + (" past its gates" if planned.overridden else ""),
+        title=f"Activate v{live.version} of {name}" + (" past gates" if planned.overridden else ""),
         verb="Activate",
         facts=tuple(facts),
         words=(*words, "--override") if planned.overridden else words,
@@ -180,10 +180,11 @@ def plan_release(project: Project, name: str, shot: Snapshot) -> Plan:
         return f"v{shot.version} of {name} is not quarantined any more"
 
     return Plan(
-        title=f"Release v{shot.version} of {name} from quarantine",
+        title=f"Release v{shot.version} of {name}",
         verb="Release",
         facts=(
             ("snapshot", about(shot, "")),
+            ("now", "quarantined"),
             ("because", plain(shot.quarantine_reason or "no reason was given")),
             ("then", "it can be activated again; so can what learned on from it"),
         ),

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from textual import on
+from textual.message import Message
 
 from upm_cli.errors import UpmError
 from upm_cli.tui import messages
@@ -195,12 +196,17 @@ class Reading(Threaded):
             self._is_reading_strips, self._strips_at_s = True, now_s
             self.in_thread(partial(self._read_strips, board, asked), messages.StripsFailed)
 
-    def _read_strips(self, board: Board, asked: object) -> None:
-        last = None
-        for last in self._open_readers().strips(board, lambda: not self._is_closing):
+    def _read_strips(self, board: Board, asked: object) -> Message | None:
+        last, is_left = None, False
+
+        def goes_on() -> bool:
+            nonlocal is_left
+            is_left = is_left or self._is_closing or Part.STRIPS not in self.base.parts
+            return not is_left
+
+        for last in self._open_readers().strips(board, goes_on):
             self.post_message(messages.StripsRead(last, asked, is_whole=False))  # tenants, while features are read
-        if last is not None:
-            self.post_message(messages.StripsRead(last, asked, is_whole=True))
+        return messages.StripsLeft() if last is None or is_left else messages.StripsRead(last, asked, is_whole=True)
 
     @on(messages.StripsRead)
     def _strips_read(self, message: messages.StripsRead) -> None:
@@ -210,6 +216,10 @@ class Reading(Threaded):
             self.show_board()
         if message.is_whole:
             self._is_reading_strips, self._strips_of = False, message.asked if is_wanted else None
+
+    @on(messages.StripsLeft)
+    def _strips_left(self, message: messages.StripsLeft) -> None:
+        self._is_reading_strips, self._strips_at_s = False, -STRIPS_S  # what was read of closed windows is remembered
 
     @on(messages.StripsFailed)
     def _strips_failed(self, message: messages.StripsFailed) -> None:

@@ -1,11 +1,12 @@
 """Trainers, snapshots and workers as rows of lists."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.text import Text
 
 from upm_cli.core.records import Snapshot
+from upm_cli.ops import losses
 from upm_cli.ops.processes import Usage
 from upm_cli.tui.board import Board
 from upm_cli.tui.text import (
@@ -27,7 +28,7 @@ from upm_cli.tui.widgets.rows import Column
 
 TRAINERS: Final = (
     Column("state", "State"),
-    Column("name", "Trainer", least=9),
+    Column("name", "Trainer", least=14),
     Column("mode", "Mode", rank=3),
     Column("active", "Active"),
     Column("newest", "Newest", rank=6),
@@ -35,6 +36,7 @@ TRAINERS: Final = (
     Column("rate", "Win/s", is_number=True, rank=4),
     Column("lag", "Lag", is_number=True, rank=5),
     Column("loss", "Loss", is_number=True, rank=7),
+    Column("recent", "Recent loss", is_number=True, rank=9),
     Column("trained", "Trained", is_number=True, rank=8),
 )
 SNAPSHOTS: Final = (
@@ -45,6 +47,7 @@ SNAPSHOTS: Final = (
     Column("parent", "Parent", rank=6),
     Column("windows", "Windows", is_number=True),
     Column("loss", "Loss", is_number=True, rank=3),
+    Column("recent", "Recent loss", is_number=True, rank=8),
     Column("size", "Size", is_number=True, rank=4),
     Column("kept", "Kept", rank=1),
     Column("proven", "Verified", rank=1),
@@ -82,7 +85,8 @@ def trainer_rows(board: Board, *, is_narrow: bool) -> dict[str, Row]:
                 "drift": row["drift"]["p95"],
                 "rate": row["windows_per_s"],
                 "lag": row["lag"],
-                "loss": row.get("last_loss"),
+                "loss": row["loss"]["progressive"],
+                "recent": row["loss"]["recent"],
                 "trained": row["windows"]["trained"],
             },
             fields={"trainer": row["name"], "state": row["state"], "mode": row["mode"]},
@@ -108,7 +112,7 @@ def _snapshot(shot: Snapshot, board: Board, problem: str | None, *, is_marked: b
     cells["age"] = right(age(seconds))
     if is_marked:
         cells["version"] = Text.assemble(cells["version"], (" ◀", "bold cyan"))
-    loss = shot.metrics.get("loss")
+    loss = losses.of_metrics(shot.metrics)
     return Row(
         cells=cells,
         values={
@@ -118,7 +122,8 @@ def _snapshot(shot: Snapshot, board: Board, problem: str | None, *, is_marked: b
             "age": seconds,
             "parent": shot.parent,
             "windows": shot.windows,
-            "loss": loss.get("progressive") if isinstance(loss, Mapping) else loss,
+            "loss": loss["progressive"],
+            "recent": loss["recent"],
             "size": shot.size_bytes,
         },
         fields={
@@ -132,8 +137,15 @@ def _snapshot(shot: Snapshot, board: Board, problem: str | None, *, is_marked: b
 
 def worker_rows(board: Board, cpu: Mapping[int, float | None]) -> dict[str, Row]:
     """Return every worker that has ever written a status file, those in trouble first; `cpu` is the share by pid."""
-    rows = sorted(board.overview["workers"], key=lambda worker: (_severity(worker), str(worker.get("worker"))))
+    told = [with_process_age(worker, board.overview["workers"]) for worker in board.overview["workers"]]
+    rows = sorted(told, key=lambda worker: (_severity(worker), str(worker.get("worker"))))
     return {str(worker["worker"]): _worker(worker, board.usage, cpu) for worker in rows if "worker" in worker}
+
+
+def with_process_age(worker: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a worker with how long its whole process has said nothing: of several jobs, one at rest says nothing."""
+    ages = [each["age_s"] for each in workers if each["alive"] and each.get("pid") == worker.get("pid")]
+    return {**worker, "silent_s": min(ages, default=worker["age_s"])}
 
 
 def worker_state(worker: Mapping[str, Any]) -> Text:
@@ -153,7 +165,7 @@ def _severity(worker: Mapping[str, Any]) -> int:
     state = worker.get("state")
     if state in _FAILED or (not worker["alive"] and state not in _ENDED):
         return 0
-    if worker["alive"] and worker["age_s"] > _STUCK_S:
+    if worker["alive"] and worker.get("silent_s", worker["age_s"]) > _STUCK_S:
         return 1
     return 2 if worker["alive"] else 3
 

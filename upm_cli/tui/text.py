@@ -8,6 +8,7 @@ from rich.text import Text
 from upm_cli.core.records import Snapshot
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
+from upm_cli.ops import losses
 from upm_cli.ops.report_chart import sparkline
 from upm_cli.ops.states import SYMBOLS
 
@@ -124,7 +125,8 @@ def trainer_cells(row: Mapping[str, Any], *, is_narrow: bool, is_past: bool = Fa
         "drift": p95,
         "rate": right(NONE if is_past else short(row["windows_per_s"])),
         "lag": right(NONE if is_past else short(row["lag"])),
-        "loss": right(score(row.get("last_loss"))),
+        "loss": right(score(row["loss"]["progressive"])),
+        "recent": right(score(row["loss"]["recent"])),
         "trained": right(f"{row['windows']['trained']:,}"),
         "newest": Text(version(row["last_version"] or None)),
     }
@@ -160,6 +162,7 @@ def snapshot_cells(shot: Snapshot, rings: Iterable[str], proven: bool | None) ->
         "created": Text(minute(shot.created_at_ms)),
         "parent": Text(version(shot.parent)),
         "loss": right(loss_of(shot.metrics)),
+        "recent": right(score(losses.of_metrics(shot.metrics)["recent"])),
         "note": Text(plain(shot.note or "")),
     }
 
@@ -176,7 +179,5 @@ def snapshot_status(shot: Snapshot, rings: Iterable[str]) -> Text:
 
 
 def loss_of(metrics: Mapping[str, Any]) -> str:
-    """Return the progressive loss in the metrics of a snapshot, or a dash."""
-    found = metrics.get("loss")
-    value = found.get("progressive") if isinstance(found, Mapping) else found
-    return score(float(value)) if isinstance(value, int | float) else NONE
+    """Return the loss in the metrics of a snapshot, or a dash."""
+    return score(losses.of_metrics(metrics)["progressive"])

@@ -25,5 +25,10 @@ class Threaded(App[None]):
         self.run_worker(run, thread=True)
 
     def say(self, text: str, *, title: str = "", severity: str = "information", seconds: float = 5) -> None:
-        """Say `text`, never read as markup, in the corner for a while."""
+        """Say `text`, never read as markup, in the corner for a while. What went wrong is said alone.
+
+        Several keys that fail for one reason would else pile up until they cover how old everything else is.
+        """
+        if severity == "error":
+            self.clear_notifications()
         self.notify(text, title=title, severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]

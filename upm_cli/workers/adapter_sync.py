@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from upm_cli.core.records import Adapter, AdapterStatus
 from upm_cli.errors import BusyError, StorageError
-from upm_cli.ops.sync import LEASE, Syncer
+from upm_cli.ops.sync import Syncer
+from upm_cli.ops.sync_lease import LEASE
 from upm_cli.store import lease
 from upm_cli.workers.context import Worker
 from upm_cli.workers.lifeline import Upstream
@@ -74,13 +75,14 @@ def _finish(worker: Worker, syncer: Syncer) -> None:
     try:
         syncer.finish(FINISH_S)
     finally:
-        _tell(worker, syncer.rows, "", force=True)
+        _tell(worker, syncer.rows, "", ended="stopped")
         worker.flush(force=True)
 
 
-def _tell(worker: Worker, rows: Sequence[Adapter], trouble: str, *, force: bool = False) -> None:
+def _tell(worker: Worker, rows: Sequence[Adapter], trouble: str, *, ended: str = "") -> None:
     counts = {status.value: 0 for status in AdapterStatus}
     for row in rows:
         counts[row.status.value] += 1
     state = "waiting for the state" if trouble else "syncing" if counts["pending"] + counts["syncing"] else "in sync"
-    worker.tell(state, counts["synced"], force=force, adapters=len(rows), by_status=counts, trouble=trouble or None)
+    told = {"adapters": len(rows), "by_status": counts, "trouble": trouble or None}
+    worker.tell(ended or state, counts["synced"], force=bool(ended), **told)

@@ -97,6 +97,7 @@ class Child:
     restart: bool = False  # asked for, and not yet decided about
     ended_by: list[str] = field(default_factory=list)  # the job it was at, for each of its last failures
     orders: Mapping[str, Any] = field(default_factory=dict)  # as written last
+    ordered: frozenset[str] = frozenset()  # the jobs in them
     beat: Mapping[str, Any] = field(default_factory=dict)  # as read last
     marks: dict[str, Mark] = field(default_factory=dict)
     cpu_s: float = 0.0
@@ -113,11 +114,11 @@ class Child:
         return self.state.phase is Phase.FATAL
 
     @property
-    def hosted(self) -> set[str]:
+    def hosted(self) -> frozenset[str]:
         """The jobs it may be at: those it was told to do, and those it has not let go of yet."""
         if not self.state.is_alive:
-            return set()
-        return {JobSpec.from_plain(job).label for job in self.orders.get("jobs", ())} | set(self.beat.get("jobs", {}))
+            return frozenset()
+        return self.ordered.union(self.beat.get("jobs", {}))
 
     @property
     def done(self) -> set[str]:
@@ -138,12 +139,10 @@ class Child:
         """Read its last sign of life, if that is of this process and not of an older one."""
         if self.handle is None:
             return
-        if not self.is_host:
-            self.beat = _own_status(home, self.name, self.handle.pid)
-            return
-        token = runfiles.note_token(home, self.name, runfiles.BEAT)
+        kind = runfiles.BEAT if self.is_host else runfiles.STATUS
+        token = runfiles.note_token(home, self.name, kind)
         if token != self._beat_token:
-            beat = runfiles.read_note(home, self.name, runfiles.BEAT)
+            beat = runfiles.read_note(home, self.name, kind)
             self.beat = beat if beat is not None and beat.get("pid") == self.handle.pid else {}
             self._beat_token = token
 

@@ -21,6 +21,7 @@ from upm_cli.telemetry.points import Recorder
 from upm_cli.workers.lifeline import Stop
 
 STATUS_EVERY_S = 0.2
+QUIET_S = 5.0  # how often at least, while there is nothing new to tell
 BUSY, IDLE = 0.7, 0.4  # share of the time spent working above and below which the pace changes
 SLOWEST_S = 30.0
 PARENT = "UPM_PARENT_PID"  # set by the tree or supervisor that started this worker
@@ -80,6 +81,7 @@ class Worker:
     jitter: random.Random = field(default_factory=random.Random)
     pace: Pace = field(default_factory=Pace)
     _told_at_s: float = -1.0
+    _told: tuple[str, int, float | None, Mapping[str, Any]] | None = None
     _rate_from: tuple[float, int] = (0.0, 0)
 
     @classmethod
@@ -99,14 +101,19 @@ class Worker:
             telemetry.flush(self.store.home, self.name, self.recorder, self.clock.now_ms(), force=force)
 
     def tell(self, state: str, done: int, *, force: bool = False, **facts: Any) -> None:
-        """Replace the status file if it is a while old; `done` counts windows and gives the rate."""
+        """Replace the status file if it is a while old; `done` counts windows and gives the rate.
+
+        What is the same as before is told more seldom: an idle worker looks around many times a second.
+        """
         now_s = self.clock.monotonic_s()
-        if not force and now_s - self._told_at_s < max(STATUS_EVERY_S, self.pace.tell_s):
+        every_s = QUIET_S if (state, done, 0.0, facts) == self._told else STATUS_EVERY_S
+        if not force and now_s - self._told_at_s < max(every_s, self.pace.tell_s):
             return
         elapsed = now_s - self._told_at_s
         before = self._rate_from[1]
         rate = (done - before) / elapsed if self._told_at_s >= 0 and elapsed > 0 and done >= before else None
         self._told_at_s, self._rate_from = now_s, (now_s, done)
+        self._told = (state, done, rate, facts)
         status: Mapping[str, Any] = {
             "worker": self.name,
             "lease": self.name,

@@ -144,7 +144,7 @@ class Crew:
         }
         if orders != child.orders:
             runfiles.write_note(self.home, child.name, runfiles.JOBS, orders)
-            child.orders = orders
+            child.orders, child.ordered = orders, frozenset(job.label for job in jobs)
 
     def _decide(self, child: Child, mode: Mode, now_s: float, *, is_urgent: bool) -> None:
         before = child.state

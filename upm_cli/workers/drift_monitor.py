@@ -1,9 +1,10 @@
 """The drift monitor's job: judge new comparisons as the trainer commits them, and look after what serves."""
 
 from upm_cli.ops import feature_watch, protect, served_drift
-from upm_cli.ops.drift import Judged, Memory, judge_new
+from upm_cli.ops.drift import Judged, Memory, judging
 from upm_cli.store import lease
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps
 from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
 from upm_cli.workers.job import Turn, drive
@@ -43,13 +44,13 @@ class DriftJob:
     def interest(self, positions: Positions) -> object:
         return interest.of_monitor(self._name, positions)
 
-    def turn(self, *, finish: bool) -> Turn:
+    def turn(self, *, finish: bool) -> Steps[Turn]:
         worker = self._worker
         token, now_s = worker.store.token(), worker.clock.monotonic_s()
         has_changed, is_time = token != self._seen, now_s - self._judged_at_s >= self._every_s
         if finish or (has_changed and is_time):
             self._seen, self._judged_at_s = token, now_s
-            is_news, more = self._look(finish=finish)
+            is_news, more = yield from self._look(finish=finish)
             if is_news or not (more or self._has_ticker):
                 protect.look(worker.store, worker.clock, worker.settings, self._name)
             if more:
@@ -61,7 +62,8 @@ class DriftJob:
             return Turn.DONE
         return Turn.LATER if has_changed and not is_time else Turn.IDLE
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
+        yield from ()  # each look was committed
         self._tell("stopped", force=True)
         self._worker.flush(force=True)
 
@@ -70,10 +72,11 @@ class DriftJob:
         pace_s = self._worker.pace.commit_s
         return pace_s if pace_s <= 1.0 else LOOKS_EVERY * pace_s
 
-    def _look(self, *, finish: bool) -> tuple[bool, bool]:
+    def _look(self, *, finish: bool) -> Steps[tuple[bool, bool]]:
         """Take in what came; return whether anything was found, and whether there is more."""
         worker = self._worker
-        judged, told = self._judge(finish=finish), self._judge_served(finish=finish)
+        judged = yield from self._judging(finish=finish)
+        told = self._judge_served(finish=finish)
         self._compared += judged.compared + told.compared
         self._looks += 1
         watched = feature_watch.watch(
@@ -82,9 +85,9 @@ class DriftJob:
         is_news = bool(judged.closed or judged.quarantined or judged.verdicts or told.closed or told.quarantined)
         return is_news, judged.more or watched.more or told.more
 
-    def _judge(self, *, finish: bool) -> Judged:
+    def _judging(self, *, finish: bool) -> Steps[Judged]:
         worker = self._worker
-        return judge_new(
+        return judging(
             worker.store,
             worker.clock,
             worker.settings.drift_monitor,

@@ -8,6 +8,7 @@ from io import BufferedReader
 from typing import IO
 
 from upm_cli.config.schema import ReplayBufferSettings
+from upm_cli.core.records import Stream
 from upm_cli.core.replay import ReplayPolicy
 from upm_cli.ops.ingest import IngestSession
 from upm_cli.ops.tidy import EVERY_S, sweep, tidy_stream
@@ -18,6 +19,7 @@ from upm_cli.sources.follow import Follow
 from upm_cli.sources.pipe import Stoppable
 from upm_cli.store import lease
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps, alone
 from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
 from upm_cli.workers.feedback import FeedbackReader, Told, bytes_left
@@ -35,8 +37,9 @@ def run(
     """
     with lease.acquire(worker.store.home, worker.name, f"upm ingest worker of {stream}"):
         if follow:
-            return drive(worker, FollowJob(worker, stream, specs, format, told=told), lambda: False)
-        intake = _Intake(worker, stream, told)
+            job = alone(worker.store, FollowJob.opening(worker, stream, specs, format, told=told))
+            return drive(worker, job, lambda: False)
+        intake = alone(worker.store, _Intake.opening(worker, stream, told))
         drain(intake, specs, format)
         intake.tell("stopped", force=True)
         worker.flush(force=True)
@@ -55,10 +58,8 @@ def replay_policy(settings: ReplayBufferSettings) -> ReplayPolicy:
 class _Intake:
     """What is read into one stream by one worker: decoded, put through the buffer, committed when it is due."""
 
-    def __init__(self, worker: Worker, stream: str, told: Told | None) -> None:
-        policy = replay_policy(worker.settings.replay_buffer)
-        self.worker, self.stream = worker, stream
-        self.session = IngestSession.open(worker.store, worker.clock, policy, stream, worker.recorder)
+    def __init__(self, worker: Worker, session: IngestSession, told: Told | None) -> None:
+        self.worker, self.stream, self.session = worker, session.stream.name, session
         self.limits = worker.settings.ingest
         self.expected_bytes = 0
         self.windows = self.session.windows_read
@@ -66,6 +67,13 @@ class _Intake:
         self.feedback = FeedbackReader(worker, self.session, self._decoder, told) if told else None
         self._uncommitted = 0
         self._bytes = 0
+
+    @classmethod
+    def opening(cls, worker: Worker, stream: str, told: Told | None) -> "Steps[_Intake]":
+        """Take the stream over, and begin."""
+        policy = replay_policy(worker.settings.replay_buffer)
+        session = yield from IngestSession.opening(worker.store, worker.clock, policy, stream, worker.recorder)
+        return cls(worker, session, told)
 
     def take(self, chunk: Chunk) -> None:
         """Put one chunk through the buffer."""
@@ -97,7 +105,12 @@ class _Intake:
             self.feedback.tidy()
 
     def commit(self) -> None:
-        self.session.commit()
+        """Make what was taken durable."""
+        alone(self.worker.store, self.committing())
+
+    def committing(self) -> Steps[None]:
+        """Yield the unit of work of `commit`."""
+        yield from self.session.committing()
         self._uncommitted = 0
         self.worker.flush()
 
@@ -157,23 +170,38 @@ class FollowJob:
     def __init__(
         self,
         worker: Worker,
-        stream: str,
+        intake: _Intake,
         specs: Sequence[str],
         format: str,
         *,
         told: Told | None = None,
         sweeps: bool = True,
     ) -> None:
-        self._worker, self._stream, self._specs, self._sweeps = worker, stream, tuple(specs), sweeps
+        self._worker, self._intake, self._specs, self._sweeps = worker, intake, tuple(specs), sweeps
         self._told_specs = tuple(told.specs) if told else ()
-        self._intake = _Intake(worker, stream, told)
-        self._following = Follow(specs, format, stream=stream)
+        self._following = Follow(specs, format, stream=intake.stream)
         self._chunks: Iterator[Chunk] | None = None
         self._sizes: Iterator[int] | None = None  # of what agents told, as it is read
         self._told_read: object = None
         self._reading: object = None  # what the files looked like when this round of reading began
         self._read: object = None  # and when the last round had found all of it
         self._committed_s = self._arrived_s = self._tidied_s = worker.clock.monotonic_s()
+        self._tidied: Stream | None = None  # as it was when files were merged last
+
+    @classmethod
+    def opening(
+        cls,
+        worker: Worker,
+        stream: str,
+        specs: Sequence[str],
+        format: str,
+        *,
+        told: Told | None = None,
+        sweeps: bool = True,
+    ) -> "Steps[FollowJob]":
+        """Take the stream over, and begin."""
+        intake = yield from _Intake.opening(worker, stream, told)
+        return cls(worker, intake, specs, format, told=told, sweeps=sweeps)
 
     @property
     def progress(self) -> object:
@@ -182,26 +210,26 @@ class FollowJob:
     def interest(self, _positions: Positions) -> object:
         return interest.of_ingest((*self._specs, *self._told_specs))
 
-    def turn(self, *, finish: bool) -> Turn:
+    def turn(self, *, finish: bool) -> Steps[Turn]:
         chunk = self._next_chunk()
         if chunk is not None:
             self._intake.take(chunk)
             self._arrived_s = self._worker.clock.monotonic_s()
             if self._intake.is_due:
-                self._commit()
+                yield from self._committing()
             return Turn.MOVED
-        if self._take_told():
+        if (yield from self._take_told()):
             return Turn.MOVED
-        self._settle(finish=finish)
+        yield from self._settle(finish=finish)
         feedback = self._intake.feedback
         if self._following.ended and (feedback is None or feedback.ended):
             self._intake.session.end_input()
-            self._commit()
+            yield from self._committing()
             return Turn.DONE
         return Turn.DONE if finish else Turn.IDLE
 
-    def close(self) -> None:
-        self._commit()
+    def closing(self) -> Steps[None]:
+        yield from self._intake.committing()
         self._intake.tell("stopped", force=True)
         self._worker.flush(force=True)
 
@@ -218,7 +246,7 @@ class FollowJob:
             self._chunks, self._read = None, self._reading
         return chunk
 
-    def _take_told(self) -> bool:
+    def _take_told(self) -> Steps[bool]:
         """Take a piece of what agents told; say whether there was one."""
         feedback = self._intake.feedback
         if feedback is None:
@@ -235,7 +263,7 @@ class FollowJob:
         self._intake.count(size)
         self._arrived_s = self._worker.clock.monotonic_s()
         if self._intake.is_due:
-            self._commit()
+            yield from self._committing()
         return True
 
     @property
@@ -244,20 +272,22 @@ class FollowJob:
         pace_s = self._worker.pace.commit_s
         return pace_s if self._intake.feedback is None else pace_s * self._intake.feedback.weight
 
-    def _settle(self, *, finish: bool) -> None:
+    def _settle(self, *, finish: bool) -> Steps[None]:
         """Do what is due when all that is there has been read."""
         session, now_s = self._intake.session, self._worker.clock.monotonic_s()
         if session.pending and not session.dirty:
             session.release_idle(int((now_s - self._arrived_s) * 1000))
         if session.dirty and (finish or now_s - self._committed_s >= self._pace_s):
-            self._commit()
+            yield from self._committing()
         if now_s - self._tidied_s >= EVERY_S:
-            self._intake.tidy()
+            if self._tidied != session.stream:
+                self._intake.tidy()
+                self._tidied = session.stream
             if self._sweeps:
                 sweep(self._worker.store)
             self._tidied_s = now_s
         self._intake.tell("following")
 
-    def _commit(self) -> None:
-        self._intake.commit()
+    def _committing(self) -> Steps[None]:
+        yield from self._intake.committing()
         self._committed_s = self._worker.clock.monotonic_s()

@@ -1,6 +1,9 @@
 """What a worker does over and over: a job gives one turn at a time, so that several may share a process.
 
-A job has the lease of its name from `open` on, which its caller holds. It is dropped, without `close`, after any
+A turn is made of steps (store/together.py): where it wants something committed it yields that unit of work, and whoever
+gives the turns commits it, alone or with those of other jobs.
+
+A job has the lease of its name from the beginning, which its caller holds. It is dropped, without `closing`, after any
 error: what it had not committed is void, and another one begins where the last commit ended.
 """
 
@@ -8,7 +11,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from upm_cli.store import together
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps
 from upm_cli.workers.context import Worker
 
 
@@ -43,11 +48,11 @@ class Job(Protocol):
         """Return, as a plain value, the state of what this job works on: another one means that there is news."""
         ...
 
-    def turn(self, *, finish: bool) -> Turn:
-        """Do one unit of work. `finish`: nothing more will come, end when all is used up."""
+    def turn(self, *, finish: bool) -> Steps[Turn]:
+        """Do one piece of work. `finish`: nothing more will come, end when all is used up."""
         ...
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
         """Commit what is not, and let go. The job is not used after that."""
         ...
 
@@ -58,10 +63,10 @@ def drive(worker: Worker, job: Job, finish: Callable[[], bool]) -> int:
     `finish` says whether the upstream has ended. It is asked before each turn: what came before its end is seen.
     """
     while not worker.stop:
-        turn = job.turn(finish=finish())
+        turn = together.alone(worker.store, job.turn(finish=finish()))
         if turn is Turn.DONE:
             break
         if turn is not Turn.MOVED:
             worker.clock.sleep(job.poll_s)
-    job.close()
+    together.alone(worker.store, job.closing())
     return worker.stop.exit_code() if worker.stop else 0

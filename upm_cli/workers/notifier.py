@@ -3,6 +3,7 @@
 from upm_cli.errors import BusyError
 from upm_cli.ops import notify
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps
 from upm_cli.workers.context import Worker
 from upm_cli.workers.job import Turn
 
@@ -18,6 +19,8 @@ class NotifyJob:
         self._worker = worker
         self._sent = 0
         self._passes = 0
+        self._due_at_ms: int | None = None
+        self._token: tuple[int, int] | None = None
 
     @property
     def progress(self) -> object:
@@ -27,19 +30,29 @@ class NotifyJob:
         """Nothing in particular: pauses go by the clock."""
         return None
 
-    def turn(self, *, finish: bool) -> Turn:
+    def turn(self, *, finish: bool) -> Steps[Turn]:
+        yield from ()  # a pass commits by itself
         worker = self._worker
         self._passes += 1
-        more = notify.is_due(worker.store, worker.settings, worker.clock.now_ms()) and self._tell()
+        more = self._is_due() and self._tell()
         worker.tell("telling", self._sent)
         worker.flush()
         if more:
             return Turn.MOVED
         return Turn.DONE if finish else Turn.IDLE
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
+        yield from ()
         self._worker.tell("stopped", self._sent, force=True)
         self._worker.flush(force=True)
+
+    def _is_due(self) -> bool:
+        """Say whether a pass has anything to do; the state is read only when it is another one."""
+        worker = self._worker
+        token = worker.store.token()
+        if token != self._token:
+            self._due_at_ms, self._token = notify.due_at_ms(worker.store, worker.settings), token
+        return self._due_at_ms is not None and self._due_at_ms <= worker.clock.now_ms()
 
     def _tell(self) -> bool:
         """Do one pass; say whether there is more to send at once."""

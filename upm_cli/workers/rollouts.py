@@ -4,6 +4,7 @@ from upm_cli.errors import UpmError
 from upm_cli.ops import protect
 from upm_cli.store import positions
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps
 from upm_cli.workers.context import Worker, complain
 from upm_cli.workers.job import Turn
 
@@ -20,6 +21,7 @@ class RolloutsJob:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._looked_at_s: dict[str, float] = {}
+        self._positions, self._token = Positions(), (0, 0)
         self._complained: dict[str, str] = {}
         self._looks = 0
         self._rounds = 0
@@ -32,7 +34,8 @@ class RolloutsJob:
         """Nothing in particular: it goes by the clock."""
         return None
 
-    def turn(self, *, finish: bool) -> Turn:
+    def turn(self, *, finish: bool) -> Steps[Turn]:
+        yield from ()  # a look commits by itself, if at all
         worker, now_s = self._worker, self._worker.clock.monotonic_s()
         name = self._next(now_s)
         if name is not None:
@@ -47,14 +50,14 @@ class RolloutsJob:
             return Turn.MOVED
         return Turn.DONE if finish else Turn.IDLE
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
+        yield from ()
         self._worker.tell("stopped", self._looks, force=True)
         self._worker.flush(force=True)
 
     def _next(self, now_s: float) -> str | None:
         """Return the trainer whose look is due for the longest time."""
-        with self._worker.store.read() as reader:
-            found = positions.read(reader)
+        found = self._newest_positions()
         self._looked_at_s = {name: at_s for name, at_s in self._looked_at_s.items() if name in found.trainers}
         due = {}
         for name in found.trainers:
@@ -62,6 +65,15 @@ class RolloutsJob:
             due[name] = self._looked_at_s.get(name, now_s - every_s) + every_s
         first = min(due, key=lambda name: due[name], default=None)
         return first if first is not None and due[first] <= now_s else None
+
+    def _newest_positions(self) -> Positions:
+        """Return how far everybody has come; the state is read only when it is another one."""
+        store = self._worker.store
+        token = store.token()
+        if token != self._token:
+            with store.read() as reader:
+                self._positions, self._token = positions.read(reader), token
+        return self._positions
 
     def _look(self, name: str) -> None:
         worker = self._worker

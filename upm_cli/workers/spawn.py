@@ -7,10 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from upm_cli import procs
 from upm_cli.workers.context import PARENT
-
-#: One thread for linear algebra: the order of summation is part of the promise that bytes repeat.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def start(
@@ -26,7 +24,7 @@ def start(
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
-        env={**os.environ, PARENT: str(os.getpid()), **_ENVIRONMENT},
+        env={**os.environ, PARENT: str(os.getpid()), **procs.ONE_THREAD},
         process_group=0 if own_group else None,
     )
 

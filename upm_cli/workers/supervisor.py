@@ -21,7 +21,7 @@ from upm_cli.errors import UpmError
 from upm_cli.exit_codes import ExitCode
 from upm_cli.ops import supervisor as ops
 from upm_cli.ops import trainers
-from upm_cli.store import positions, wishes
+from upm_cli.store import positions, reserve, wishes
 from upm_cli.store.positions import Positions
 from upm_cli.store.session import Store
 from upm_cli.store.wishes import SUPERVISOR
@@ -214,6 +214,7 @@ class Supervisor:
         if now_s - self._told_at_s < TELL_EVERY_S:
             return
         self._told_at_s = now_s
+        reserve.make_up(self._store.home)
         self.crew.measure(now_s)
         self._notify.status(self._headline())
         running = "running" if self._is_ready else "starting"

@@ -1,10 +1,12 @@
 """The trainer's job: fold over the log as it grows, commit, go on."""
 
+from upm_cli.core.records import Trainer
 from upm_cli.errors import BusyError
 from upm_cli.ops.tidy import EVERY_S, tidy_trainer
 from upm_cli.ops.training import SupersededError, TrainingSession
 from upm_cli.store import lease
 from upm_cli.store.positions import Positions
+from upm_cli.store.together import Steps, alone
 from upm_cli.workers import interest
 from upm_cli.workers.context import Worker
 from upm_cli.workers.job import Turn, drive
@@ -17,7 +19,7 @@ DOZE_S = 5.0
 def run(worker: Worker, trainer: str, upstream: Upstream) -> int:
     """Train until the upstream has finished and the log is used up, or until asked to stop; return the exit code."""
     with lease.acquire(worker.store.home, worker.name, f"upm trainer worker of {trainer}"):
-        return drive(worker, TrainerJob(worker, trainer), upstream.closed)
+        return drive(worker, alone(worker.store, TrainerJob.opening(worker, trainer)), upstream.closed)
 
 
 class TrainerJob:
@@ -25,10 +27,16 @@ class TrainerJob:
 
     poll_s, doze_s = POLL_S, DOZE_S
 
-    def __init__(self, worker: Worker, trainer: str) -> None:
+    def __init__(self, worker: Worker, trainer: str, session: TrainingSession) -> None:
         self._worker, self._name = worker, trainer
-        self._session = self._open()
+        self._session = session
         self._committed_at_s = self._tidied_at_s = worker.clock.monotonic_s()
+        self._tidied: Trainer | None = None  # as it was when files were merged last
+
+    @classmethod
+    def opening(cls, worker: Worker, trainer: str) -> "Steps[TrainerJob]":
+        """Take the trainer over, and begin."""
+        return cls(worker, trainer, (yield from _opening(worker, trainer)))
 
     @property
     def progress(self) -> object:
@@ -37,29 +45,30 @@ class TrainerJob:
     def interest(self, positions: Positions) -> object:
         return interest.of_trainer(self._name, positions)
 
-    def turn(self, *, finish: bool) -> Turn:
+    def turn(self, *, finish: bool) -> Steps[Turn]:
         worker, session, clock = self._worker, self._session, self._worker.clock
         try:
             moved = session.step()
             due = clock.monotonic_s() - self._committed_at_s >= worker.pace.commit_s
             if session.must_commit or (session.dirty and (due or not session.is_ahead)):
-                session.commit()
+                yield from session.committing()
                 self._committed_at_s = clock.monotonic_s()
         except SupersededError as exc:
             self._refuse_to_fight(exc)
-            self._session = self._open()
+            self._session = yield from _opening(worker, self._name)
             return Turn.MOVED
         self._tell()
         worker.flush()
         if clock.monotonic_s() - self._tidied_at_s >= EVERY_S:
-            tidy_trainer(worker.store, self._name)
-            self._tidied_at_s = clock.monotonic_s()
+            if self._tidied != session.trainer:
+                tidy_trainer(worker.store, self._name)
+            self._tidied, self._tidied_at_s = session.trainer, clock.monotonic_s()
         if moved and (finish or session.is_ahead or session.is_deciding):
             return Turn.MOVED
         return Turn.DONE if finish else Turn.IDLE
 
-    def close(self) -> None:
-        self._session.close()
+    def closing(self) -> Steps[None]:
+        yield from self._session.closing()
         tidy_trainer(self._worker.store, self._name)
         self._tell("stopped", force=True)
         self._worker.flush(force=True)
@@ -78,10 +87,6 @@ class TrainerJob:
                 context={"trainer": self._name},
             ) from cause
 
-    def _open(self) -> TrainingSession:
-        worker = self._worker
-        return TrainingSession.open(worker.store, worker.clock, worker.settings, self._name, worker.recorder)
-
     def _tell(self, ended: str = "", *, force: bool = False) -> None:
         session = self._session
         state = "paused" if session.is_paused else "waiting for labels" if session.is_deciding else "training"
@@ -90,7 +95,11 @@ class TrainerJob:
             session.trained,
             force=force,
             trainer=session.trainer.name,
-            loss=session.last_loss,
+            loss=session.loss,
             lag=session.lag,
             version=session.trainer.last_version,
         )
+
+
+def _opening(worker: Worker, trainer: str) -> Steps[TrainingSession]:
+    return TrainingSession.opening(worker.store, worker.clock, worker.settings, trainer, worker.recorder)

@@ -1,5 +1,6 @@
 """One trainer's tree: ingest → trainer → drift monitor, from the first window to the last verdict."""
 
+import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from upm_cli.store import runfiles
 from upm_cli.store.session import Store
 from upm_cli.workers.context import Project
 from upm_cli.workers.lifeline import Stop
+from upm_cli.workers.taken import refuse_taken, refuse_taken_over
 from upm_cli.workers.tree import Child, Tree
 
 
@@ -83,7 +85,9 @@ def run_tree(
     """Run the workers to the end; `show` is called often with their status files by name.
 
     SIGTERM and SIGINT are handed down. When a worker fails for good the others are stopped and its error is raised.
+    Raises BusyError when one of them runs elsewhere.
     """
+    refuse_taken(store, clock, settings, children)
     stop = Stop()
     names = {child.name for child in children}
     for name in names:
@@ -100,13 +104,18 @@ def run_tree(
     with stop.installed():
         code = tree.run(lambda: stop.signal, lambda: show(statuses()))
     if code and stop.signal is None:
-        raise _failure(code, statuses())
+        if code == ExitCode.BUSY:  # whoever has it wrote its own status over that of our worker
+            refuse_taken_over(store, children)
+        error = _failure(code, statuses(), tree.failed)
+        _leave(store, clock, error)
+        raise error
     return Ended(stop.signal, tree.restarts)
 
 
-def _failure(code: int, statuses: Mapping[str, Mapping[str, Any]]) -> UpmError:
+def _failure(code: int, statuses: Mapping[str, Mapping[str, Any]], failed: Child | None) -> UpmError:
     """Return the error that the failed worker left in its status file, as if it had been raised here."""
-    for name, status in sorted(statuses.items()):
+    first = failed.name if failed else ""
+    for name, status in sorted(statuses.items(), key=lambda each: (each[0] != first, each[0])):
         told = status.get("error")
         if told:
             kind = error_for(code)
@@ -117,4 +126,17 @@ def _failure(code: int, statuses: Mapping[str, Mapping[str, Any]]) -> UpmError:
         f"a worker ended with code {code} and could not be kept running",
         hint="its last words are above and in .upm/crash; what was committed is safe: run the same command again",
         code="UPM-E002",
+        context={"worker": first},
     )
+
+
+def _leave(store: Store, clock: Clock, error: UpmError) -> None:
+    """Leave the error where the worker would have left it, if it had lived to; best effort."""
+    name = str(error.context.get("worker", ""))
+    if not name:
+        return
+    told = {"code": error.code, "message": error.message, "hint": error.hint, "context": {}}
+    with contextlib.suppress(UpmError):
+        if "error" not in (runfiles.read_status(store.home, name) or {}):
+            status = {"lease": name, "state": "failed", "at_ms": clock.now_ms(), "done": 0, "error": told}
+            runfiles.write_status(store.home, name, status)

@@ -78,6 +78,11 @@ class Tree:
     def restarts(self) -> int:
         return sum(child.state.restarts for child in self._children.values())
 
+    @property
+    def failed(self) -> Child | None:
+        """The worker that failed for good, and ended the tree with that."""
+        return next((child for child in self._children.values() if child.has_failed and child.is_vital), None)
+
     def run(self, stop: Callable[[], int | None], tick: Callable[[], None]) -> int:
         """Run to the end and return an exit code; `stop` gives a signal number once one came, `tick` shows progress."""
         try:
@@ -87,10 +92,10 @@ class Tree:
                     self._stop_all()
                     return 128 + asked
                 self._look(wanted=True)
-                failed = [child for child in self._children.values() if child.has_failed and child.is_vital]
-                if failed:
+                failed = self.failed
+                if failed is not None:
                     self._stop_all()
-                    return failed[0].code or ExitCode.INTERNAL
+                    return failed.code or ExitCode.INTERNAL
                 tick()
                 if all(child.finished for child in self._children.values()):
                     return ExitCode.DONE

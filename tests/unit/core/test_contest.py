@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import POOLED, Contest, EvidencePolicy, Findings
 from upm_cli.core.judging.spending import arrival_shares
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, Strings
 
 QUICK = EvidencePolicy(

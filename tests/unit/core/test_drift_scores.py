@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from upm_cli.core.drift import DriftPolicy, Stats, Verdict, judge, regret_stats, seed_stats, shortest
+from upm_cli.core.drift import DriftPolicy, Stats, judge, regret_stats, seed_stats, shortest
 from upm_cli.core.quantile import p95, p95_rank
 from upm_cli.core.scores import class_scores, numeric_scores, seed_score, structured_scores
+from upm_cli.core.verdict import Verdict
 
 NAN = float("nan")
 

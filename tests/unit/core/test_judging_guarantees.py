@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from upm_cli.core.detectors import ESR
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import Contest, EvidencePolicy
 from upm_cli.core.judging.betting import Bets, log_mean_exp
 from upm_cli.core.judging.eb import MIXTURE, PSI
 from upm_cli.core.judging.exceedance import exceed_bounds
 from upm_cli.core.judging.spending import candidate_alpha
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, Strings
 
 N, LENGTH, ALPHA, MARGIN, SD = 200, 1000, 0.05, 0.01, 0.08

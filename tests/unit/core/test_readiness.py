@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.records import Signoff
 from upm_cli.core.rollouts.readiness import HOUR_MS, Facts, Readiness, ReadinessPolicy, assess, readiness_gate
+from upm_cli.core.verdict import Verdict
 
 NOW = 1000 * HOUR_MS
 SIGNED = {

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.rollout import VERBS, advance
 from upm_cli.core.rollouts.check import check
@@ -14,6 +13,7 @@ from upm_cli.core.rollouts.clock import elapsed
 from upm_cli.core.rollouts.decisions import Activate, Rollback, Step
 from upm_cli.core.rollouts.policy import RolloutPolicy, ramp
 from upm_cli.core.rollouts.state import Observation, Phase, RolloutState
+from upm_cli.core.verdict import Verdict
 
 SHORT = RolloutPolicy(stages=ramp(canary=(5,), full=(100,)), min_tenants=2)
 Advance = Callable[[RolloutState, Observation, RolloutPolicy], Step]

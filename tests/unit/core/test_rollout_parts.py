@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Activation, Ring
 from upm_cli.core.rollout import (
@@ -37,6 +36,7 @@ from upm_cli.core.rollouts.state import (
     Served,
     served,
 )
+from upm_cli.core.verdict import Verdict
 from upm_cli.errors import InvalidError, RefusedError
 
 NOW = Instant(wall_ms=10 * DAY_MS, monotonic_ms=HOUR_MS, era="boot-1")
@@ -340,3 +340,40 @@ def test_a_refusal_comes_out_the_same_from_its_record() -> None:
 def test_a_damaged_record_is_not_decided(damage: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):
         recompute(inputs_json(STATE, SEEN, POLICY) | damage)
+
+
+SHADOW = RolloutState(rollout_id="r1", trainer="main", phase=Phase.PROGRESSING, stage=0, percent=0, since_seq=50)
+STRICT = replace(POLICY, required_gates=("lineage", "bytes"), leave_shadow_gates=("readiness",))
+EMPTY = Observation(instant=NOW, epoch=4, live={}, position=100, awaits_snapshot=True)
+
+
+def test_before_the_first_snapshot_gates_say_so_and_still_hold_the_step() -> None:
+    gates = {each.gate: each for each in step_gates(SHADOW, EMPTY, STRICT)}
+    asked = {"quarantine", *STRICT.required_gates, *STRICT.leave_shadow_gates}
+    assert {name for name in asked if gates[name].allowed} == set()
+    for name in asked:
+        assert gates[name].detail == "no snapshot yet to ask about"
+        assert gates[name].satisfy == "wait for the next snapshot, or take one: upm snapshot create main"
+    (hold,) = advance(SHADOW, EMPTY, STRICT).decisions
+    assert isinstance(hold, Hold)
+    assert asked <= {each.gate for each in hold.gates}
+
+
+def test_gates_that_nobody_asked_of_a_snapshot_that_is_there_are_another_matter() -> None:
+    for seen in (replace(EMPTY, awaits_snapshot=False), replace(EMPTY, awaits_snapshot=False, candidate=7)):
+        gates = {each.gate: each for each in step_gates(SHADOW, seen, STRICT)}
+        assert gates["bytes"].detail == "gate bytes could not be asked"
+        assert gates["quarantine"].detail == "nobody can say whether it is quarantined"
+
+
+def test_what_was_recorded_before_anybody_said_that_there_is_no_snapshot_comes_out_as_it_did() -> None:
+    old = replace(EMPTY, awaits_snapshot=False)
+    inputs = inputs_json(SHADOW, old, STRICT)
+    outcome = outcome_json(advance(SHADOW, old, STRICT))
+    assert recompute(inputs) == outcome
+    del inputs["observation"]["awaits_snapshot"]
+    assert recompute(inputs) == outcome
+    assert "gate bytes could not be asked" in str(outcome)
+    del inputs["observation"]["pinned"]
+    with pytest.raises(InvalidError, match="lacks pinned"):
+        recompute(inputs)

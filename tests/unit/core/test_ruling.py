@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.judging.coverage import worst_case
 from upm_cli.core.judging.evidence_decision import Doubt, evidence_inputs, recompute_quarantine, recompute_verdict
 from upm_cli.core.judging.ruling import Facts, Rules, decide
 from upm_cli.core.plain import to_plain
 from upm_cli.core.records import Mode, Snapshot
+from upm_cli.core.verdict import Verdict
 
 GOOD = Facts(
     contest=Verdict.PASS, reasons=(), alarm=False, broken="", windows=1000, labelled=1000, min_label_coverage=0.95,

@@ -21,9 +21,10 @@ from benchmarks.judging.shadow_judges import (
     shipped_policy,
 )
 from benchmarks.judging.shadow_world import HARMFUL, HEALTHY, TENANTS, Shadow, World
-from upm_cli.core.drift import DriftPolicy, Verdict, judge, seed_stats
+from upm_cli.core.drift import DriftPolicy, judge, seed_stats
 from upm_cli.core.evidence import Contest
 from upm_cli.core.judging.restarts import RestartingBets
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import Strings
 
 WORLD = World(days=1)

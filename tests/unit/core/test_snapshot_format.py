@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from upm_cli.core.snapshot import SnapshotFormatError, SnapshotTooNewError, canonical_json, decode, encode
+from upm_cli.core.canonical import canonical_json
+from upm_cli.core.snapshot import SnapshotFormatError, SnapshotTooNewError, decode, encode
 
 MANIFEST: dict[str, Any] = {"schema_version": 1, "trainer": "main", "version": 3, "metrics": {"loss": 0.25}}
 ONE = {"data_offsets": [0, 4], "dtype": "F32", "shape": [1]}

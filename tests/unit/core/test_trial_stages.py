@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import EvidencePolicy
 from upm_cli.core.judging.coverage import COHORT_MS
 from upm_cli.core.judging.matches import Match
 from upm_cli.core.judging.ruling import Rules, rule
 from upm_cli.core.judging.trial import Rows, Trial
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import Strings
 
 H = COHORT_MS

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.judging.eb import EmpiricalBernstein
 from upm_cli.core.judging.two_groups import Comparison, TwoGroups
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 BLOCK = 20

@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from upm_cli.core.drift import DriftPolicy, Rule, Stats, Verdict
+from upm_cli.core.drift import DriftPolicy, Rule, Stats
 from upm_cli.core.drift_tenants import TenantStats
 from upm_cli.core.records import DriftStatus, DriftWindow
+from upm_cli.core.verdict import Verdict
 from upm_cli.ops.report import Line, Report, evidence, headline, payload
 from upm_cli.ops.report_html import html
 from upm_cli.ops.report_svg import svg

@@ -31,6 +31,16 @@ def rollout(phase: str, *decisions: dict[str, Any]) -> dict[str, Any]:
             "refused for global: gate freeze: frozen",
         ),
         ("snapshot.rollback", {"to_version": 2, "rings": ["canary", "global"]}, "back to v2 in canary and global"),
+        (
+            "restore.again",
+            {"action": "snapshot.rollback", "entry": 7, "to_version": 2, "rings": ["global"]},
+            "snapshot.rollback of entry 7 done again: back to v2 in global",
+        ),
+        (
+            "restore.again",
+            {"action": "restore.again", "entry": 7},
+            "restore.again of entry 7 done again",
+        ),
         ("snapshot.release", {"was": None}, "no longer quarantined; it was: no reason given"),
         ("snapshot.gc", {"versions": [1, 2]}, "2 deleted"),
         ("snapshot.sign", {"keyid": "3f2a", "signed": ["main@1"]}, "1 snapshot with 3f2a"),

@@ -14,8 +14,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from upm_cli.app import build
 from upm_cli.commands._reference import walk
-from upm_cli.core.drift import Rule, Verdict
+from upm_cli.core.drift import Rule
 from upm_cli.core.rollouts.state import Phase
+from upm_cli.core.verdict import Verdict
 from upm_cli.ops.explain import ALERT, pages
 from upm_cli.telemetry.metrics import documents, families
 from upm_cli.telemetry.metrics.families import Kind

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from upm_cli.core.snapshot import canonical_json
+from upm_cli.core.canonical import canonical_json
 from upm_cli.errors import UpmError
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from upm_cli.core.snapshot import canonical_json
+from upm_cli.core.canonical import canonical_json
 from upm_cli.errors import IntegrityError
 
 MAX_ENVELOPE_BYTES: Final = 1 << 20

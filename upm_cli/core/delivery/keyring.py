@@ -13,9 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery.envelope import damaged, strict_object
 from upm_cli.core.delivery.trust import Trust
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.ids import iso
 
 SCHEMA_VERSION: Final = 1

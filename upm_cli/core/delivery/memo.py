@@ -21,7 +21,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agents:
-    """How many agents of a place serve what they should. `stale`: silent for some minutes."""
+    """How many agents of a place serve what they should. `stale`: silent for minutes. All zero: none has spoken."""
 
     on: int = 0
     behind: int = 0

@@ -9,10 +9,10 @@
 import hashlib
 from typing import Any, Final
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery.envelope import damaged, strict_object
 from upm_cli.core.delivery.pointer import Place
 from upm_cli.core.delivery.ratchet import Seen
-from upm_cli.core.snapshot import canonical_json
 
 SCHEMA_VERSION: Final = 1
 MAX_MEMORY_BYTES: Final = 16 << 10

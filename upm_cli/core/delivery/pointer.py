@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import places
 from upm_cli.core.delivery.envelope import Envelope, Signature, damaged, signature_from, strict_object
 from upm_cli.core.records import Ring
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.errors import UsageError
 from upm_cli.ids import check_name, iso
 

@@ -6,8 +6,8 @@ The statement is made again from manifest and digest wherever it is needed, so o
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery.envelope import Envelope, Signature
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.core.versions import snapshot_id
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

@@ -16,14 +16,15 @@ from typing import Any, Final, Self
 import numpy as np
 
 from upm_cli.core import snapshot as codec
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.comparisons import Comparisons
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import EvidencePolicy
 from upm_cli.core.judging.coverage import BoolArray
 from upm_cli.core.judging.matches import LINEAGE, Wanted
 from upm_cli.core.judging.ruling import Rules, Ruling, rule
 from upm_cli.core.judging.tenants_seen import TenantsSeen
 from upm_cli.core.judging.trial import Arrays, Rows, Trial, same_rules
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array
 
 REVIEW: Final = 2048  # rows of the log
@@ -175,7 +176,7 @@ class Contests:
             "tenants_past": self.seen.past,
         }
         arrays |= {f"seen.{name}": values for name, values in self.seen.dump().items()}
-        arrays["meta"] = np.frombuffer(codec.canonical_json(meta).encode(), np.uint8)
+        arrays["meta"] = np.frombuffer(canonical_json(meta).encode(), np.uint8)
         return codec.encode(arrays, {"schema_version": codec.SCHEMA_VERSION})
 
     @classmethod

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.drift_decision import quarantine_outcome
 from upm_cli.core.judging.ruling import Facts, decide
 from upm_cli.core.plain import from_plain, to_plain
 from upm_cli.core.records import Snapshot
 from upm_cli.core.sketches import sketched_snapshots, snapshot_sketches
+from upm_cli.core.verdict import Verdict
 
 RULES = ("evidence", "both")  # of drift_monitor.rule: those under which a contest may quarantine
 

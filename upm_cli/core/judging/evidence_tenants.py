@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.judging.blocks import Blocks
 from upm_cli.core.judging.evidence_policy import EvidencePolicy
 from upm_cli.core.judging.findings import TenantFinding
 from upm_cli.core.judging.restarts import RestartingBets
 from upm_cli.core.judging.spending import arrival_shares
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 POOLED = "(others)"  # stands for the tenants past `max_tenants`

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.plain import from_plain, to_plain
+from upm_cli.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

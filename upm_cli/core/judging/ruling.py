@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import Findings
 from upm_cli.core.judging.coverage import worst_case
 from upm_cli.core.judging.false_alarms import FalseAlarmBudget
 from upm_cli.core.judging.trial import Trial
+from upm_cli.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.judging.blocks import Blocks
 from upm_cli.core.judging.eb import EmpiricalBernstein
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import F64Array, I64Array, Strings
 
 PARTS = 4  # one-sided bounds that share alpha

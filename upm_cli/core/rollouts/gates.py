@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult, excepted
 from upm_cli.core.records import Ring
 from upm_cli.core.rollouts.clock import JUMP_MS
 from upm_cli.core.rollouts.policy import RolloutPolicy
 from upm_cli.core.rollouts.state import EvidenceView, Observation, RolloutState
+from upm_cli.core.verdict import Verdict
+
+NO_SNAPSHOT: Final = "no snapshot yet to ask about"
 
 
 def belongs(evidence: EvidenceView, state: RolloutState) -> bool:
@@ -53,17 +55,24 @@ def _outside_gates(state: RolloutState, observation: Observation, policy: Rollou
     """Return the gates that were asked elsewhere; a required one that is missing says no."""
     required = policy.required_gates + (policy.leave_shadow_gates if state.stage == 0 else ())
     known = {each.gate for each in observation.gates}
-    missing = [
-        GateResult(
-            gate=name,
-            allowed=False,
-            detail=f"gate {name} could not be asked",
-            satisfy="upm doctor tells what can't be read; nothing goes on until it can",
-        )
-        for name in required
-        if name not in known
-    ]
+    missing = [_unasked(name, state, observation) for name in required if name not in known]
     return [*observation.gates, *missing]
+
+
+def _unasked(gate: str, state: RolloutState, observation: Observation) -> GateResult:
+    """Say no for a required gate that nobody asked, and why nobody did."""
+    if observation.awaits_snapshot:
+        return GateResult(gate=gate, allowed=False, detail=NO_SNAPSHOT, satisfy=_next_snapshot(state))
+    return GateResult(
+        gate=gate,
+        allowed=False,
+        detail=f"gate {gate} could not be asked",
+        satisfy="upm doctor tells what can't be read; nothing goes on until it can",
+    )
+
+
+def _next_snapshot(state: RolloutState) -> str:
+    return f"wait for the next snapshot, or take one: upm snapshot create {state.trainer}"
 
 
 def stages_gate(state: RolloutState, policy: RolloutPolicy) -> GateResult:
@@ -171,7 +180,12 @@ def _evidence(evidence: EvidenceView | None, verdict: Verdict, detail: str, sati
 
 def health_gate(state: RolloutState, observation: Observation) -> GateResult:
     """Allow a candidate that is known not to be quarantined."""
-    said = {None: "nobody can say whether it is quarantined", True: "quarantined", False: "not quarantined"}
+    awaits = observation.awaits_snapshot and observation.quarantined is None
+    said = {
+        None: NO_SNAPSHOT if awaits else "nobody can say whether it is quarantined",
+        True: "quarantined",
+        False: "not quarantined",
+    }
     version = state.version if state.version is not None else observation.candidate
     return GateResult(
         gate="quarantine",
@@ -179,7 +193,9 @@ def health_gate(state: RolloutState, observation: Observation) -> GateResult:
         detail=f"candidate {'' if version is None else f'v{version} '}is " + said[observation.quarantined]
         if observation.quarantined is not None
         else said[None],
-        satisfy=f"upm snapshot release {state.trainer} {version or 'VERSION'} --reason … after looking at it",
+        satisfy=_next_snapshot(state)
+        if awaits
+        else f"upm snapshot release {state.trainer} {version or 'VERSION'} --reason … after looking at it",
         numbers={"version": version, "quarantined": observation.quarantined},
     )
 
@@ -217,7 +233,7 @@ def snapshot_gate(state: RolloutState, observation: Observation) -> GateResult:
         gate="snapshot",
         allowed=is_new,
         detail=said,
-        satisfy=f"wait for the next snapshot, or take one: upm snapshot create {state.trainer}",
+        satisfy=_next_snapshot(state),
         numbers={"candidate": found, "champion": state.champion},
     )
 

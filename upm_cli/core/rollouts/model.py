@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Ring
 from upm_cli.core.rollouts.decisions import Activate, Rollback
@@ -26,6 +25,7 @@ from upm_cli.core.rollouts.state import (
     new_rollout,
 )
 from upm_cli.core.rollouts.tick import waits_for_evidence
+from upm_cli.core.verdict import Verdict
 
 UNIT: Final = 1_000_000  # ms; a hold is two of them
 CHAMPION, CANDIDATE, OTHER, NONE = 1, 2, 3, 99

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Signoff
+from upm_cli.core.verdict import Verdict
 
 HOUR_MS: Final = 3_600_000
 LEAVE_SHADOW: Final = ("shadow_time", "quiet_windows", "no_quarantine")

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from upm_cli.core.drift import Verdict
 from upm_cli.core.gates import GateResult
 from upm_cli.core.records import Activation, Ring
 from upm_cli.core.rollouts.exposure import Exposure
 from upm_cli.core.rollouts.policy import RolloutPolicy
+from upm_cli.core.verdict import Verdict
 
 
 class Phase(StrEnum):
@@ -108,6 +108,7 @@ class Observation:
     harmed: frozenset[str] = frozenset()  # tenants for which the candidate is worse
     tenants: frozenset[str] = frozenset()  # all tenants seen so far
     overridden: frozenset[str] = frozenset()  # gates with an override in force
+    awaits_snapshot: bool = False  # there is no sound one yet that gates could be asked about; older records don't say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from upm_cli import __version__
 from upm_cli.clock import Clock
 from upm_cli.errors import IntegrityError, UpmError
-from upm_cli.ops import adapters as fleet
+from upm_cli.ops import adapter_view as fleet
 from upm_cli.ops import supervisor
 from upm_cli.ops.metrics import adapters, state, supervised, workers
 from upm_cli.ops.metrics.history import LedgerCounts, TelemetryCounts

@@ -1,7 +1,7 @@
 """Screen 5: who follows the models, how far they are, and how many deliveries succeed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rich.text import Text
 from textual.widget import Widget
@@ -14,6 +14,8 @@ from upm_cli.tui.screens.base import BoardView
 from upm_cli.tui.text import plain
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
+
+_COLUMNS: Final = [column.key for column in AGENTS if column.key != "kind"]
 
 
 class Agents(BoardView):
@@ -43,7 +45,7 @@ class Agents(BoardView):
             lambda width, height: Text("\n").join([live.agents(fleet), live.success(fleet)]), fleet
         )
         self.query_one("#agents", Listing).show(
-            agent_rows(fleet, board.at_ms), [column.key for column in AGENTS], empty=empty
+            agent_rows(fleet, board.at_ms), self.pick(_COLUMNS, _COLUMNS, [*_COLUMNS, "kind"]), empty=empty
         )
 
     @property

@@ -7,24 +7,27 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Input, Static
 
 from upm_cli.tui.plan import Plan
 from upm_cli.tui.project import Project
+from upm_cli.tui.screens.dialog import Dialog
 from upm_cli.tui.text import BAD, QUIET, clip, plain
 
-_LONGEST: Final = 150  # characters of one fact, so that the dialog fits 80x24
+_LONGEST: Final = 150  # characters of one fact: who decides at night reads no more
 
 
-class Confirm(ModalScreen[str | None]):
+class Confirm(Dialog[str | None]):
     """Returns the reason (perhaps empty) when the answer is yes, None when it is no."""
 
+    BOX, SCROLLS = "#dialog", "#facts"
     AUTO_FOCUS = "#cancel"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "go", "Yes"),
         Binding("escape,n,q", "cancel", "Cancel"),
+        Binding("j,down", "scroll(1)", "Down", show=False),
+        Binding("k,up", "scroll(-1)", "Up", show=False),
     ]
 
     def __init__(self, plan: Plan, project: Project) -> None:
@@ -38,8 +41,9 @@ class Confirm(ModalScreen[str | None]):
         why = "needed" if plan.needs_reason else "why, kept on the record (Tab to write, Enter to go on)"
         reason = Input(id="reason", placeholder=why, compact=True, max_length=120)
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = Text(plan.title, style="bold")
-            yield Static(_facts(plan), id="facts")
+            self.entitle(dialog, Text(plan.title, style="bold"))
+            with VerticalScroll(id="facts", can_focus=False):
+                yield Static(_facts(plan))
             yield Horizontal(Static("reason", classes="label"), reason, id="why")
             if plan.type_name:
                 name = Input(
@@ -60,6 +64,7 @@ class Confirm(ModalScreen[str | None]):
     def _changed(self, event: Input.Changed) -> None:
         self._draw_command(self._reason)
         self.query_one("#missing").display = False
+        self.fit()
 
     @on(Input.Submitted, "#reason")
     def _reason_given(self) -> None:
@@ -80,6 +85,7 @@ class Confirm(ModalScreen[str | None]):
         if missing:
             place.display = True
             place.update(Text.assemble((missing, BAD)))
+            self.fit()
             return
         self.dismiss(self._reason)
 

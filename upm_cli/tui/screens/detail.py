@@ -6,15 +6,16 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from upm_cli.tui.screens.dialog import Dialog
 from upm_cli.tui.text import QUIET
 
 
-class Detail(ModalScreen[str | None]):
+class Detail(Dialog[str | None]):
     """A page over the screen. Returns the command to copy, or None."""
 
+    BOX, SCROLLS = "#page", "#page-text"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "close", "Close"),
         Binding("y", "copy", "Copy"),
@@ -44,13 +45,6 @@ class Detail(ModalScreen[str | None]):
 
     def action_copy(self) -> None:
         self.dismiss(self._command or None)
-
-    def action_scroll(self, by: int) -> None:
-        self.query_one("#page-text").scroll_relative(y=by, animate=False)
-
-    def action_end(self, which: int) -> None:
-        text = self.query_one("#page-text")
-        text.scroll_end(animate=False) if which > 0 else text.scroll_home(animate=False)
 
 
 def command_text(name: str, usage: str, text: str) -> tuple[str, Text]:

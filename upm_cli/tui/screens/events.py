@@ -28,11 +28,7 @@ class Events(BoardView):
     ONE_TRAINER = False
 
     def body(self) -> Sequence[Widget]:
-        return [Listing(EVENTS, id="events", title="Events"), TextPane(id="entry")]
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.query_one("#events", Listing).rows.follows = True
+        return [Listing(EVENTS, id="events", title="Events", follows=True), TextPane(id="entry")]
 
     @property
     def parts(self) -> frozenset[Part]:

@@ -12,8 +12,9 @@ from textual.widgets import Static
 
 from upm_cli.tui.keys import ACTIONS, Key
 from upm_cli.tui.project import Project
-from upm_cli.tui.text import QUIET, clip
+from upm_cli.tui.text import QUIET
 
+_COMMAND: Final = 36  # columns of a command
 Lines = Sequence[tuple[str, str]]
 
 _MOVE: Final[Lines] = (
@@ -58,7 +59,9 @@ class Help(ModalScreen[None]):
     def __init__(self, screen: str, title: str, trainer: str | None, project: Project, *, why_not: str) -> None:
         super().__init__()
         self._about = (screen, title)
-        self._trainer, self._project, self._why_not = trainer or "TRAINER", project, why_not
+        longest = max(len(_command(key, trainer or "")) for key in ACTIONS)
+        self._trainer = trainer if trainer and longest <= _COMMAND else "TRAINER"  # no command is ever cut
+        self._project, self._why_not = project, why_not
 
     def compose(self) -> ComposeResult:
         screen, title = self._about
@@ -80,16 +83,17 @@ class Help(ModalScreen[None]):
         )
         for key in ACTIONS:
             text.append("\n")
-            text.append(_pair(key.key, key.does, 39))
-            text.append(clip(self._command(key), 35), style=QUIET)
+            text.append(_pair(key.key, key.does, 38))
+            text.append(_command(key, self._trainer), style=QUIET)
         text.append("\nHere", style="bold cyan")
         for name, does in _OWN.get(screen, ()):
             text.append("\n")
             text.append(_pair(name, does, 72))
         return text
 
-    def _command(self, key: Key) -> str:
-        return " ".join(["upm", key.words.replace("{}", self._trainer)])
+
+def _command(key: Key, trainer: str) -> str:
+    return f"upm {key.words.replace('{}', trainer)}"
 
 
 def _pair(key: str, does: str, width: int) -> Text:

@@ -34,12 +34,13 @@ class Main(Screen[None]):
         super().__init__()
         self.views: Mapping[str, BoardView] = {view.NAME: view for view in views}
         self._seen, self._said = first, ""
+        self._top, self._trouble, self._keys = TopLine(), Static(id="trouble", markup=False), KeyBar()
 
     def compose(self) -> ComposeResult:
-        yield TopLine()
-        yield Static(id="trouble", markup=False)
+        yield self._top
+        yield self._trouble
         yield Container(self.view, id="views")
-        yield KeyBar()
+        yield self._keys
 
     @property
     def view(self) -> BoardView:
@@ -49,7 +50,7 @@ class Main(Screen[None]):
     @property
     def is_whole(self) -> bool:
         """Whether all of the frame is there: not before it is made, nor when the dashboard is being closed."""
-        return bool(self.query("#top") and self.query("#trouble") and self.query("#keys"))
+        return self._top.is_attached and self._trouble.is_attached and self._keys.is_attached
 
     async def go(self, name: str) -> None:
         """Let the view `name` be seen."""
@@ -74,11 +75,11 @@ class Main(Screen[None]):
         said = "" if trouble is None else f"✗ {error_text(trouble)}"
         if said != self._said:
             self._said = said
-            self.query_one("#trouble", Static).update(said)
+            self._trouble.update(said)
         self.set_class(trouble is not None, "-trouble")
         self.set_class(is_past, "-past")
         self.set_class(heading.frozen_s is not None, "-frozen")
         view.show(board)
-        self.query_one(TopLine).show(replace(heading, path=view.path))
+        self._top.show(replace(heading, path=view.path))
         keys = Keys(screen=view.NAME, here=view.KEYS, may_change=may_change and not is_past, is_past=is_past)
-        self.query_one(KeyBar).show(keys)
+        self._keys.show(keys)

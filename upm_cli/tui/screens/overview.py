@@ -1,6 +1,7 @@
 """Screen 1: every trainer, worst first; the drift of the chosen one; what is going on; what happened last."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -12,7 +13,7 @@ from upm_cli.tui.board import Board, Part
 from upm_cli.tui.messages import Chosen
 from upm_cli.tui.rows_of import SNAPSHOTS, TRAINERS, snapshot_rows, trainer_rows
 from upm_cli.tui.screens.base import HUGE, WIDE, BoardView
-from upm_cli.tui.text import WARN, plain
+from upm_cli.tui.text import WARN, clip, plain
 from upm_cli.tui.widgets.drift_chart import DriftChart
 from upm_cli.tui.widgets.event_tail import EventTail
 from upm_cli.tui.widgets.listing import Listing
@@ -56,7 +57,7 @@ class Overview(BoardView):
         trainers = self.query_one("#trainers", Listing)
         summary = Text.assemble(("Trainers", "bold"), "  ", live.summary(board, self.flow))
         trainers.own_title = summary if narrow and rows and trainers.is_plain else None
-        trainers.own_note = _next(board)
+        trainers.own_note = partial(_next, board)
         trainers.show(
             trainer_rows(board, is_narrow=narrow),
             _TRAINERS,
@@ -106,12 +107,16 @@ class Overview(BoardView):
             self.post_message(Chosen(event.name))
 
 
-def _next(board: Board) -> Text:
-    """Return the worst problem and what to type, the chosen trainer's first; nothing where all is well."""
+def _next(board: Board, width: int) -> Text:
+    """Return the worst problem and what to type, the chosen trainer's first; nothing where all is well.
+
+    Of what does not fit into `width` the problem is cut, never what to type.
+    """
     problems = sorted(board.overview["problems"], key=lambda each: each["trainer"] != board.trainer)
     if not problems or not board.overview["trainers"]:
         return Text("")
     worst = problems[0]
-    more = f"  +{len(problems) - 1} more" if len(problems) > 1 else ""
-    said = plain(f" ! {worst['trainer']}: {worst['problem']}")
-    return Text.assemble((said, WARN), "  Next: ", (worst["next"], "bold"), more, " ")
+    more = f"  +{len(problems) - 1}" if len(problems) > 1 else ""
+    after = Text.assemble("  Next: ", (worst["next"], "bold"), more, " ")
+    said = clip(plain(f" ! {worst['trainer']}: {worst['problem']}"), max(12, width - after.cell_len))
+    return Text.assemble((said, WARN), after)

@@ -7,13 +7,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from upm_cli.errors import UpmError
-from upm_cli.tui.text import BAD
+from upm_cli.tui.text import BAD, plain
 
 
 class _Completing(Suggester):
@@ -46,17 +46,19 @@ class Prompt(ModalScreen[str | None]):
         self._suggester = _Completing(complete) if complete is not None else None
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="prompt"):
-            yield Static(Text.assemble((self._sign, "bold cyan")), id="prompt-sign")
-            yield Input(
-                self._value,
-                placeholder=self._hint,
-                compact=True,
-                id="prompt-line",
-                suggester=self._suggester,
-                max_length=400,
-            )
-            yield Static(id="prompt-wrong", markup=False)
+        line = Input(
+            self._value,
+            placeholder=self._hint,
+            compact=True,
+            id="prompt-line",
+            suggester=self._suggester,
+            max_length=400,
+        )
+        sign = Static(Text.assemble((self._sign, "bold cyan")), id="prompt-sign")
+        yield Vertical(Static(id="prompt-wrong", markup=False), Horizontal(sign, line, id="prompt-row"), id="prompt")
+
+    def on_mount(self) -> None:
+        self.query_one("#prompt-wrong").display = False
 
     @on(Input.Changed)
     def _line_changed(self, event: Input.Changed) -> None:
@@ -74,9 +76,10 @@ class Prompt(ModalScreen[str | None]):
         try:
             hear(value)
         except UpmError as exc:
-            place.update(Text.assemble((f" {exc.message}" + (f": {exc.hint}" if exc.hint else ""), BAD)))
+            place.update(Text.assemble((plain(f"{exc.message}: {exc.hint}" if exc.hint else exc.message), BAD)))
+            place.display = True
             return False
-        place.update("")
+        place.display = False
         return True
 
     def action_cancel(self) -> None:

@@ -7,17 +7,18 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from upm_cli.tui.plan import Refusal
 from upm_cli.tui.project import Project
+from upm_cli.tui.screens.dialog import Dialog
 from upm_cli.tui.text import BAD, GOOD, QUIET, plain
 
 
-class Refused(ModalScreen[bool]):
+class Refused(Dialog[bool]):
     """Says no and why. Returns True when the gates are to be excepted, which is asked again."""
 
+    BOX, SCROLLS = "#dialog", "#gates-text"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,n", "close", "Close"),
         Binding("e", "except", "Except the gates"),
@@ -32,7 +33,7 @@ class Refused(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         refusal = self._refusal
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = Text.assemble((f"Refused: {refusal.title}", BAD))
+            self.entitle(dialog, Text.assemble((f"Refused: {refusal.title}", BAD)))
             dialog.border_subtitle = Text(
                 "e excepts them, on the record · Esc closes" if refusal.override else "Esc closes"
             )
@@ -62,6 +63,3 @@ class Refused(ModalScreen[bool]):
     def action_except(self) -> None:
         if self._refusal.override is not None:
             self.dismiss(True)
-
-    def action_scroll(self, by: int) -> None:
-        self.query_one("#gates-text").scroll_relative(y=by, animate=False)

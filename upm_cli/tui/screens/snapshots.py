@@ -8,6 +8,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from upm_cli.core.records import Snapshot
+from upm_cli.ops import losses
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.flow import Flow
 from upm_cli.tui.lineage import lineage
@@ -15,7 +16,7 @@ from upm_cli.tui.messages import DiffAsked, VerifyAsked
 from upm_cli.tui.project import Project
 from upm_cli.tui.rows_of import SNAPSHOTS, snapshot_rows
 from upm_cli.tui.screens.base import WIDE, BoardView
-from upm_cli.tui.text import BAD, NONE, QUIET, loss_of, minute, plain, size, snapshot_status, version
+from upm_cli.tui.text import BAD, NONE, QUIET, minute, plain, size, snapshot_status, version
 from upm_cli.tui.widgets.listing import Listing
 from upm_cli.tui.widgets.panes import TextPane
 from upm_cli.tui.widgets.rows import Rows
@@ -140,9 +141,7 @@ def _about(shot: Snapshot, status: Text, problem: str | None) -> Text:
     when = f"made {minute(shot.created_at_ms)}   last activated {minute(shot.activated_at_ms)}"
     lines = [
         Text.assemble(status, f"   parent {version(shot.parent)}   {when}"),
-        _fact(
-            "log", f"{shot.first_seq:,} to {shot.last_seq:,}   {shot.windows:,} windows   loss {loss_of(shot.metrics)}"
-        ),
+        _fact("log", f"{shot.first_seq:,} to {shot.last_seq:,}   {shot.windows:,} windows   {_losses(shot)}"),
         _fact("sha256", shot.digest),
         _fact("file", f"{shot.path}   {shot.codec} {size(shot.size_bytes)} of {size(shot.raw_bytes)}"),
         _fact("note", plain(shot.note or NONE)),
@@ -152,6 +151,10 @@ def _about(shot: Snapshot, status: Text, problem: str | None) -> Text:
     if shot.quarantined:
         lines.insert(1, Text(f"quarantined: {plain(shot.quarantine_reason or 'no reason given')}", style=BAD))
     return Text("\n").join(lines)
+
+
+def _losses(shot: Snapshot) -> str:
+    return losses.in_words(losses.of_metrics(shot.metrics), digits=3)
 
 
 def _fact(name: str, value: str) -> Text:

@@ -1,7 +1,7 @@
 """Screen 7: the processes: what each does, what it uses, how fast it is, and what it said when it failed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rich.text import Text
 from textual.widget import Widget
@@ -11,9 +11,9 @@ from upm_cli.ops.processes import Usage
 from upm_cli.tui.board import Board, Part
 from upm_cli.tui.flow import Flow
 from upm_cli.tui.project import Project
-from upm_cli.tui.rows_of import WORKERS, worker_rows, worker_state
+from upm_cli.tui.rows_of import WORKERS, with_process_age, worker_rows, worker_state
 from upm_cli.tui.screens.base import BoardView
-from upm_cli.tui.text import QUIET, plain
+from upm_cli.tui.text import BAD, QUIET, age, plain
 from upm_cli.tui.widgets.listing import Listing
 
 
@@ -67,10 +67,18 @@ class Workers(BoardView):
         found: Mapping[str, Any] | None = next((each for each in workers if each.get("worker") == name), None)
         if found is None:
             return None
-        text = Text.assemble(worker_state(found), "\n\n")
-        told = pairs({key: value for key, value in found.items() if value is not None})
-        text.append("\n".join(map(plain, told)), style=QUIET)
+        found = with_process_age(found, workers)
+        text = Text.assemble(worker_state(found), f"   told {age(found['age_s'])} ago")
+        error = found.get("error")
+        if isinstance(error, Mapping):
+            text.append(f"\n{plain(error.get('code', ''))} {plain(error.get('message', ''))}", style=BAD)
+            text.append(f"\n→ {plain(error.get('hint', ''))}" if error.get("hint") else "", style="cyan")
+        told = pairs({key: value for key, value in found.items() if value is not None and key not in _TOLD})
+        text.append("\n\n" + "\n".join(map(plain, told)), style=QUIET)
         return f"Worker {plain(name)}", text, ("status", "--json")
+
+
+_TOLD: Final = ("worker", "lease", "state", "at_ms", "age_s", "silent_s", "alive", "error")  # in other words above
 
 
 def _share(before: Usage | None, now: Usage, seconds: float) -> float | None:

@@ -1,6 +1,6 @@
 """A titled list that can be filtered, sorted and widened: what most of the screens are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from upm_cli.tui.widgets.rows import Column, Rows
 from upm_cli.tui.widgets.titles import entitle
 
 _MOST: Final = 2000  # rows that are drawn; a filter reaches all of them
+_BESIDE_NOTE: Final = 4  # columns of the border on both sides of what is written into it
 _BESIDES: Final = 1  # columns of a list that its scroll bar takes
 
 
@@ -36,9 +37,13 @@ class Row:
 class Listing(Container):
     """A box with a title around `Rows`. What is shown in it is `show`n; filter, order and width are its own."""
 
-    def __init__(self, columns: Sequence[Column], *, id: str, title: str, classes: str = "pane") -> None:
+    def __init__(
+        self, columns: Sequence[Column], *, id: str, title: str, classes: str = "pane", follows: bool = False
+    ) -> None:
+        """`follows`: rows are added at the end, and the cursor goes with them while it is there."""
         super().__init__(id=id, classes=f"listing {classes}")
         self.title = title
+        self._follows = follows
         self.filter = Filter()
         self.hint = ""  # below the box, where there is no note
         self.is_wide = False
@@ -51,10 +56,10 @@ class Listing(Container):
         self._said: str | None = None
         self._width = 0
         self.own_title: Text | None = None  # in place of title, count, filter and order
-        self.own_note: Text | None = None  # in place of note and hint
+        self.own_note: Callable[[int], Text] | None = None  # takes the room there is; in place of note and hint
 
     def compose(self) -> ComposeResult:
-        yield Rows(id=f"{self.id}-rows")
+        yield Rows(id=f"{self.id}-rows", follows=self._follows)
         yield Static(id=f"{self.id}-empty", classes="empty", markup=False)
 
     class Entered(Message):
@@ -73,7 +78,9 @@ class Listing(Container):
         return self._width or self.app.size.width - 2
 
     def on_resize(self, event: events.Resize) -> None:
-        self._width = self.size.width or self._width
+        if self.size.width and self.size.width != self._width:
+            self._width = self.size.width
+            entitle(self, None, self._below())
 
     @property
     def rows(self) -> Rows:
@@ -177,7 +184,8 @@ class Listing(Container):
         entitle(self, self._titled(len(shown)) if self.own_title is None else self.own_title, self._below())
 
     def _below(self) -> Text:
-        return self.own_note or Text(self._note or self.hint)
+        own = Text("") if self.own_note is None else self.own_note(self.room - _BESIDE_NOTE)
+        return own or Text(self._note or self.hint)
 
     def _titled(self, shown: int) -> Text:
         count = f"{shown:,} of {len(self._rows):,}" if shown != len(self._rows) else f"{shown:,}"

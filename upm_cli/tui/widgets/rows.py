@@ -79,9 +79,9 @@ class Rows(ScrollView, can_focus=False):
     class Selected(Highlighted):
         """The row under the cursor was clicked once more."""
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, *, id: str, follows: bool = False) -> None:
         super().__init__(id=id)
-        self.follows = False  # rows are added at the end, and the cursor goes with them while it is there
+        self._follows = follows
         self._columns: dict[str, Column] = {}
         self._needed: dict[str, int] = {}  # the widest that each column ever was
         self._widths: dict[str, int] = {}  # of the columns that are shown
@@ -105,7 +105,7 @@ class Rows(ScrollView, can_focus=False):
         is_changed |= self._forget_changed(rows) or names != self._names
         self._rows, self._names = dict(rows), names
         wanted = before if before in rows else at
-        if self.follows and was_last:
+        if self._follows and was_last:
             wanted = names[-1] if names else None
         is_there = wanted is not None and wanted in rows
         self._cursor = names.index(wanted or "") if is_there else min(self._cursor, max(0, len(names) - 1))

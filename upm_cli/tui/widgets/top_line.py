@@ -64,7 +64,7 @@ def _middle(heading: Heading, *, is_short: bool) -> Text:
     board = heading.board
     if board is not None and board.past is None:
         workers = board.overview["workers"]
-        alive = sum(worker["alive"] for worker in workers)
+        alive = len({worker.get("pid") for worker in workers if worker["alive"]})  # processes: one may have many jobs
         died = [worker for worker in workers if not worker["alive"] and worker.get("state") not in _RESTING]
         if alive:
             text.append(f"● {plural(alive, 'worker')}", style=GOOD)

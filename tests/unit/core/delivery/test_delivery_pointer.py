@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from upm_cli.core.canonical import canonical_json
 from upm_cli.core.delivery import places
 from upm_cli.core.delivery.envelope import Signature
 from upm_cli.core.delivery.pointer import MAX_MODEL_BYTES, ModelFile, Place, Pointer, decode
 from upm_cli.core.delivery.statement import PAYLOAD_TYPE, envelope, statement
-from upm_cli.core.snapshot import canonical_json
 from upm_cli.errors import IntegrityError
 
 DIGEST = "ab" * 32

@@ -1,6 +1,9 @@
 -- name: find
 SELECT position FROM cursors WHERE name = $name;
 
+-- name: find_some
+SELECT name, position FROM cursors WHERE name IN ($first, $second, $third);
+
 -- name: update
 UPDATE cursors SET position = $position WHERE name = $name;
 
