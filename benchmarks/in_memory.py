@@ -18,7 +18,7 @@ from upm_cli.core.records import Trainer
 from upm_cli.core.replay import ReplayBuffer
 from upm_cli.core.training import Fold
 from upm_cli.core.window import RowKind, WindowBatch
-from upm_cli.ops.training import begin_fold
+from upm_cli.ops.checkpoints import begin_fold
 from upm_cli.sources.decoder import Decoder
 from upm_cli.sources.discover import open_sources
 from upm_cli.workers.ingest import replay_policy

@@ -4,9 +4,9 @@ import numpy as np
 
 from benchmarks.judging import folds, streams
 from benchmarks.judging.table import Row, each
-from upm_cli.core.drift import Verdict
 from upm_cli.core.evidence import Contest, EvidencePolicy
 from upm_cli.core.judging.spending import candidate_alpha
+from upm_cli.core.verdict import Verdict
 from upm_cli.core.window import Strings
 
 
