@@ -1,10 +1,10 @@
-"""What the commands that people and cron lines run all day cost to start: `upm --help`, `upm status`, `upm rollback`.
+"""What commands that people and cron lines run all day cost: `upm --help`, `upm status`, `upm rollback`, `upm train`.
 
     python benchmarks/startup.py [--rounds 7] [--json]
 
 Each command is a process of its own; they take turns, with `python -c pass` and, where it is installed, `mlflow --help`
 among them, so that ratios hold on a busy machine. CPU is user + system time. The rollback is of a model of about
-1 MB, its bytes verified, in a project with one trainer.
+1 MB, its bytes verified, in a project with one trainer; the training finds nothing new in its source.
 """
 
 import argparse
@@ -73,12 +73,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
         make_project(project)
+        source = ["--source", str(project / "events.jsonl")]
         size = max(path.stat().st_size for path in (project / ".upm" / "blobs").rglob("*.bin"))
         contenders = {
             "python -c pass": partial(measure.run, [sys.executable, "-c", "pass"]),
             "upm --help": partial(measure.run, [*UPM, "--help"]),
             "upm status": partial(measure.run, [*UPM, "-C", str(project), "status"]),
             "upm rollback": partial(rollback, project),
+            "upm train --once": partial(measure.run, [*UPM, "-C", str(project), "train", "main", *source, "--once"]),
         }
         mlflow = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or shutil.which("mlflow")
         if mlflow:

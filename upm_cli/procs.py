@@ -15,7 +15,13 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4
 _GONE: Final = ("Z", "X", "x")
 #: The environment of our own processes: one thread for linear algebra. The order of summation is part of the promise
 #: that bytes repeat; and OpenBLAS starts its threads, one for each core, whether or not anything is ever multiplied.
-ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: Arrow comes with an allocator that nobody asked for, and a thread of its own behind it.
+ONE_THREAD: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from upm_cli.store import segments, streams, trainers
 from upm_cli.store.session import Store
 
 PATIENCE_S = 60.0
+KINDS = ("ingest", "trainer", "drift", "adapter-sync")
 CONFIG = """\
 supervisor: {default_trainers: [{name: main}]}
 trainer_worker: {snapshot_interval: 500}
@@ -111,11 +112,10 @@ class Site:
         found = {}
         for pid in listed.read_text().split() if listed.exists() else []:
             try:
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                called = Path(f"/proc/{pid}/comm").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if "upm_cli.workers" in words:
-                found[words[words.index("upm_cli.workers") + 1]] = int(pid)
+            found |= {kind: int(pid) for kind in KINDS if called.startswith(f"{kind}-")}
         return found
 
     def counts(self) -> dict[str, int]:

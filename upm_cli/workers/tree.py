@@ -13,7 +13,7 @@ from upm_cli.clock import Clock
 from upm_cli.core import supervision
 from upm_cli.core.supervision import Action, Exit, Observation, Phase, Policy, State
 from upm_cli.exit_codes import ExitCode
-from upm_cli.workers import spawn
+from upm_cli.workers import forked
 
 RESTARTS = 3  # within RESTART_WINDOW_S; one more and the tree gives up
 RESTART_WINDOW_S = 60.0
@@ -40,7 +40,7 @@ class Child:
     argv: Sequence[str]
     upstream: str | None = None
     is_vital: bool = True  # False: when it fails for good the others go on
-    process: subprocess.Popen[bytes] | None = None
+    process: forked.Process | None = None
     state: State = field(default_factory=State)
 
     @property
@@ -85,6 +85,7 @@ class Tree:
 
     def run(self, stop: Callable[[], int | None], tick: Callable[[], None]) -> int:
         """Run to the end and return an exit code; `stop` gives a signal number once one came, `tick` shows progress."""
+        forked.preload(child.argv[0] for child in self._children.values())
         try:
             while True:
                 asked = stop()
@@ -135,7 +136,7 @@ class Tree:
 
     def _start(self, child: Child) -> None:
         stdin = subprocess.PIPE if child.upstream else (None if child.reads_pipe else subprocess.DEVNULL)
-        child.process = spawn.start(child.argv, stdin=stdin, own_group=not child.reads_pipe)
+        child.process = forked.start(child.argv, stdin=stdin, own_group=not child.reads_pipe)
         upstream = self._children.get(child.upstream or "")
         if child.upstream and (upstream is None or upstream.finished):
             self._close_stdin(child)
