@@ -58,6 +58,11 @@ def test_a_text_fits_its_width_and_has_no_markup_left(
     assert "\x1b" not in out
 
 
+def test_a_runbook_says_where_its_signs_are_explained(capsys: Capture) -> None:
+    assert said(capsys, "runbook", "quarantine").endswith("\nHow to read this page: upm help runbook\n")
+    assert "# exit 5" in said(capsys, "runbook")
+
+
 def test_every_word_of_a_text_is_told(capsys: Capture) -> None:
     """Nothing is swallowed on the way from Markdown to the screen."""
     for name in ("glossary", "quickstart"):

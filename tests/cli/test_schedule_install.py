@@ -444,6 +444,13 @@ def test_it_is_said_when_something_else_runs_the_project_too(fresh: Shell, machi
     assert "runs this project too" in fresh("schedule", "install", "cron", "--yes").err
 
 
+def test_lines_that_were_put_in_by_hand_are_told_of(fresh: Shell, machine: Machine) -> None:
+    machine.crontab.write_text(fresh.json("schedule", "show", "cron")["files"]["upm.cron"])
+    ran = fresh("schedule", "install", "cron", "--yes")
+    assert "6 lines for this project stand elsewhere in the crontab of " in ran.err
+    assert "elsewhere" not in fresh("schedule", "remove", "cron", "--yes").err
+
+
 def test_units_of_a_user_who_does_not_linger_are_told_of(fresh: Shell, machine: Machine) -> None:
     words = ("schedule", "install", "systemd", "--user", "--yes")
     assert "loginctl enable-linger" in fresh(*words).err
@@ -483,6 +490,14 @@ def test_without_permission_it_says_so_before_it_asks(
     code, _, err = as_user(fresh.folder, "schedule", "install", "systemd", "--user")
     assert (code, "error[UPM-E012]" in err) == (1, True), err
     machine.user_units.chmod(0o700)
+
+
+def test_a_program_that_is_nowhere_is_told_of(
+    fresh: Shell, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["-m"])
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert "has to find 'upm' by itself" in fresh("schedule", "install", "cron", "--dry-run").err
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ class CronTarget:
         folders = (schedule_units.SYSTEM_UNITS, schedule_units.folder_of_user(os.environ))
         service = schedule_units.names(self.project)[0]
         twice = [folder / service for folder in folders if (folder / service).exists()]
-        return [f"{path} runs this project too; one of the two is enough: upm schedule remove" for path in twice]
+        said = [f"{path} runs this project too; one of the two is enough: upm schedule remove" for path in twice]
+        if count := schedule_cron.by_hand(self.crontab, self.project):
+            said.append(f"{count} lines for this project stand elsewhere in {self.crontab.where}: crontab -e")
+        return said
 
     def leftovers(self, pieces: Sequence[Piece]) -> list[str]:
         return []

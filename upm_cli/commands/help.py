@@ -88,6 +88,8 @@ def _show(ctx: Context, one: "Topic") -> None:
         write("\n" + _listed("Runbooks", ops.runbooks(), "upm help runbook "))
     elif one.name == ops.CONFIG:
         write("\nThe command: upm config --help\n")
+    elif one.name.startswith(f"{ops.RUNBOOK} "):
+        write("\nHow to read this page: upm help runbook\n")
 
 
 def _everything(ctx: Context) -> None:

@@ -92,7 +92,10 @@ def install(
         raise UsageError("cron needs no --enable: it reads a crontab at once", hint="leave it out")
     project = ctx.project.resolve()
     target = _schedule.target(ctx, kind, scope, project)
-    planned = target.planned(_site(ctx, project))
+    site = _site(ctx, project)
+    if "/" not in site.program:
+        ctx.say.warn(f"no program `upm` belongs to this Python: {kind} has to find {site.program!r} by itself")
+    planned = target.planned(site)
     if not ctx.change.dry_run:
         target.check_may_write("install")
         pieces.refuse_edited(planned, force)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -92,6 +93,14 @@ def installed(crontab: Crontab, project: Path) -> list[Piece]:
     before, block, after, edited = _split(whole or "", project)
     left = f"{before}{after}" or None
     return [Piece(kind=CRON, where=crontab.where, before=whole, after=left, edited=edited)] if block else []
+
+
+def by_hand(crontab: Crontab, project: Path) -> int:
+    """Return how many lines outside of our block run something in `project`: put in by hand, from `show`."""
+    before, _, after, _ = _split(crontab.read() or "", project)
+    named = shlex.quote(str(project)).replace("%", "\\%")
+    lines = [line for line in f"{before}{after}".splitlines() if not line.lstrip().startswith("#")]
+    return sum(f" -C {named} " in line for line in lines)
 
 
 def _mark(project: Path) -> str:
