@@ -7,20 +7,39 @@ from upm_cli.app import build
 from upm_cli.commands._reference import cli_reference
 from upm_cli.config.reference import settings_tables
 from upm_cli.core import event_docs
+from upm_cli.ops import help
 from upm_cli.telemetry.metrics import reference
 
-REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
-BEGIN, END = "<!-- generated -->\n", "<!-- end -->\n"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs/reference"
+END = "<!-- end -->\n"
 
 
 def main() -> None:
-    for name, text in (("config.md", settings_tables()), ("cli.md", cli_reference(build()))):
+    for name, texts in parts().items():
         page = REFERENCE / name
-        head, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{head}{BEGIN}{text}{END}{rest.partition(END)[2]}")
+        page.write_text(filled(page.read_text(), texts))
+    for name, topic in help.whole_pages().items():
+        (ROOT / name).write_text(help.page_of(topic))
     (REFERENCE / "events.md").write_text(event_docs.markdown())
     (REFERENCE / "metrics.md").write_text(reference.markdown())
     (REFERENCE / "agent-http.md").write_text(agent_http())
+
+
+def parts() -> dict[str, dict[str, str]]:
+    """Return what is made inside pages that are otherwise written by hand: page → mark → text."""
+    return {
+        "config.md": {"config": help.asset("config.md").partition("\n\n")[2], "generated": settings_tables()},
+        "cli.md": {"formatting": f"#{help.topic('formatting').text}", "generated": cli_reference(build())},
+    }
+
+
+def filled(text: str, texts: dict[str, str]) -> str:
+    """Return a page with each text between `<!-- its mark -->` and `<!-- end -->`."""
+    for mark, made in texts.items():
+        head, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        text = f"{head}{begin}{made}{END}{rest.partition(END)[2]}"
+    return text
 
 
 if __name__ == "__main__":

@@ -65,11 +65,15 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("demo", "demo", "Setup"),
     ("config", "config", "Setup"),
     ("explain", "explain", "Setup"),
+    ("help", "help", "Setup"),
     ("completion", "completion", "Setup"),
     ("version", "version", "Setup"),
 )
 _ENTRIES = {name: Entry(name, module, panel) for name, module, panel in _COMMANDS}
-EPILOG = "New here?  upm demo        Your own data?  upm init"
+EPILOG = (
+    "\b\nNew here?  upm demo        Your own data?  upm init\n"
+    "To read:   upm help quickstart, exit-codes, runbook, …   (upm help lists all)"
+)
 
 
 class _Root(LazyGroup):

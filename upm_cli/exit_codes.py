@@ -1,12 +1,13 @@
 """The exit codes that scripts and cron lines may rely on, and which error ends with which."""
 
 from enum import IntEnum
+from typing import Final
 
 from upm_cli import errors
 
 
 class ExitCode(IntEnum):
-    """What the process says to its caller. Values are a contract; see docs/reference/cli.md."""
+    """What the process says to its caller. Values are a contract; see `upm help exit-codes`."""
 
     DONE = 0
     INTERNAL = 1
@@ -21,6 +22,24 @@ class ExitCode(IntEnum):
     TIMED_OUT = 10
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+#: What each of them means, and what is to be done then by who runs it: a person, a crontab, a CI job.
+MEANING: Final[dict[ExitCode, tuple[str, str]]] = {
+    ExitCode.DONE: ("done, done already, or nothing to do", "nothing"),
+    ExitCode.INTERNAL: ("internal error, or the disk refused", "look at once; the message says at what"),
+    ExitCode.USAGE: ("wrong usage, or a confirmation that nobody could give", "correct the call, or add `--yes`"),
+    ExitCode.INVALID: ("configuration or data not valid", "correct them: `upm validate`"),
+    ExitCode.NOT_FOUND: ("no such project, trainer, version, file", "correct the name"),
+    ExitCode.REFUSED: ("refused by a gate or policy", "wait; `upm gate check` says what for"),
+    ExitCode.BREACH: ("drift over its limit", "look: `upm drift-report`"),
+    ExitCode.BUSY: ("somebody else holds the lock or lease; trying again is safe", "try again later, or pass over it"),
+    ExitCode.PARTIAL: ("some of the parts failed", "see which; the same again does what is left"),
+    ExitCode.INTEGRITY: ("bytes are not what they were written as", "stop and look: `upm doctor`"),
+    ExitCode.TIMED_OUT: ("--timeout was over", "try again, or look why; it is safe"),
+    ExitCode.INTERRUPTED: ("interrupted (Ctrl-C)", "nothing; nothing is lost"),
+    ExitCode.TERMINATED: ("terminated (SIGTERM)", "nothing; nothing is lost"),
+}
 
 
 _BY_ERROR: dict[type[errors.UpmError], ExitCode] = {

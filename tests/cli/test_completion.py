@@ -103,6 +103,11 @@ def test_every_kind_of_name_completes(trained: Shell, tmp_path: Path) -> None:
     assert words(["events", "--type"], "upm.drift.", at=at) != []
     assert words(["audit", "list", "--type"], "doctor", at=at) == ["doctor.fix"]
     assert words(["quarantine", "release"], "main@3", at=at) == ["main@3"]
+    assert words(["help"], "ru", at=at) == ["runbook"]
+    assert words(["help"], "rollb", at=at) == ["rollback"]
+    assert words(["help", "runbook"], "full", at=at) == ["full-disk"]
+    assert words(["help", "config"], "s", at=at) == ["show", "schema", "snapshot_manager", "supervisor"]
+    assert words(["help", "snapshot"], "ver", at=at) == ["verify"]
     assert words(["--set"], "drift_monitor.sample", at=at) == ["drift_monitor.sample_size="]
 
 

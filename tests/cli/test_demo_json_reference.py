@@ -22,6 +22,9 @@ COMMANDS = {
     "`upm config path`": ["config", "path"],
     "`upm explain CODE`": ["explain", "UPM-E070"],
     "`upm explain GATE`": ["explain", "evidence"],
+    "`upm help`": ["help"],
+    "`upm help TOPIC`": ["help", "runbook", "quarantine"],
+    "`upm help COMMAND`": ["help", "snapshot", "list"],
     "`upm schedule show`": ["schedule", "show", "cron"],
     "`upm notify secret`": ["notify", "secret", "ops.secret"],
     "`upm notify list`": ["notify", "list"],
@@ -102,6 +105,7 @@ ELSEWHERE = ("`upm agent serve`", "`upm agent status`", "`upm metrics serve`", "
 SCREENS = {"upm tui", "upm top"}  # print nothing
 #: What needs a supervisor is checked beside it: test_supervisor_commands.py and tests/process/test_up.py.
 SUPERVISED = ("`upm ps`", "`upm down`", "`upm restart`", "`upm logs`", "`upm up --detach`")
+MACHINE = ("`upm schedule install`", "`upm schedule remove`")  # look at this machine: test_schedule_install.py
 DAMAGED = ("`upm doctor --restore`",)  # what needs a state that does not open: test_doctor.py
 WINDOWS = {"read", "trained", "unlabelled", "pending", "duplicate", "late", "dead_letter"}
 
@@ -151,7 +155,7 @@ def test_every_command_prints_the_fields_that_are_documented(
         rows = [said, *said.get("trainers", [])]
         assert all(set(row["windows"]) == WINDOWS for row in rows if isinstance(row.get("windows"), dict))
     assert wrong == {}
-    assert set(page) == {*ELSEWHERE, *SUPERVISED, *DAMAGED}
+    assert set(page) == {*ELSEWHERE, *SUPERVISED, *MACHINE, *DAMAGED}
 
 
 def described() -> set[str]:

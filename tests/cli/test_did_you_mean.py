@@ -53,6 +53,12 @@ def project(trained: Shell, place: Path) -> Shell:
         (("rollout", "readiness", "main", "--require", "prodution"), 2, "'production'"),
         (("rollout", "status", "main", "--until", "healty"), 2, "'healthy'"),
         (("schedule", "show", "crom"), 2, "'cron'"),
+        (("schedule", "install", "sytemd"), 2, "'systemd'"),
+        (("help", "glosary"), 4, "'glossary'"),
+        (("help", "rollbakc"), 4, "'rollback'"),
+        (("help", "runbook", "quarantin"), 4, "'quarantine'"),
+        (("help", "snapshot", "lst"), 4, "'list'"),
+        (("help", "config", "drift_montior"), 4, "'drift_monitor'"),
         (("completion", "show", "bsh"), 2, "'bash'"),
         (("status", "-o", "jsno"), 2, "'json"),
     ],
@@ -83,5 +89,5 @@ def test_words_that_are_like_nothing_get_no_guess() -> None:
 
 def test_there_is_one_way_to_guess() -> None:
     root = Path(__file__).resolve().parents[2] / "upm_cli"
-    found = [path.name for path in root.rglob("*.py") if "difflib" in path.read_text()]
+    found = [path.name for path in root.rglob("*.py") if "get_close_matches" in path.read_text()]
     assert found == ["nearest.py"]

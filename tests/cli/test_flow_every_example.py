@@ -45,6 +45,10 @@ RUNS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("upm completion show bash >> ~/.bashrc", ()),
     ("upm explain UPM-E070", ()),
     ("upm explain gate quarantine", ()),
+    ("upm help quickstart", ()),
+    ("upm help runbook quarantine", ()),
+    ("upm help config drift_monitor", ()),
+    ("upm help snapshot list", ()),
     ("upm gate explain evidence", ()),
     ("upm config get drift_monitor.drift_threshold", ()),
     ("upm config path", ()),
@@ -146,6 +150,9 @@ RUNS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("upm metrics alerts --runbook-url 'https://wiki.example/upm/{code}'", ()),
     ("upm metrics dashboard > upm-001.json", ()),
     ("upm schedule show cron", ()),
+    ("upm schedule install systemd --dry-run", (4,)),  # where there is no systemd
+    ("upm schedule install cron", (2, 4)),  # asks, and nobody is there to say yes; or there is no cron
+    ("upm schedule remove --dry-run", ()),
     ('upm pause main --reason "labels look wrong"', ()),
     ("upm status --json", ()),
     ("upm status -w -o jsonl --timeout 2s", (10,)),

@@ -126,6 +126,29 @@ def _explained(ctx: Any) -> list[str]:
     return [*pages(), *_gates(ctx)]
 
 
+def _helped(ctx: Any) -> list[str]:
+    """Return how `upm help …` goes on: topics and commands, then what is below the one that stands there."""
+    from upm_cli.ops import help as topics
+
+    root = ctx.find_root().command
+    typed = list(ctx.params.get("words") or ())
+    if not typed:
+        return [*topics.topics(), *root.list_commands(ctx)]
+    if typed == [topics.RUNBOOK]:
+        return [*topics.runbooks()]
+    command = root
+    for word in typed:
+        command = command.get_command(ctx, word)
+    below = list(command.list_commands(ctx)) if hasattr(command, "list_commands") else []
+    return below + (_sections() if typed == [topics.CONFIG] else [])
+
+
+def _sections() -> list[str]:
+    from upm_cli.config.schema import SECTIONS
+
+    return [*SECTIONS]
+
+
 def _keys(ctx: Any) -> list[str]:
     from upm_cli.config.schema import SECTIONS, SPECS
 
@@ -176,6 +199,7 @@ _OF: Final[dict[tuple[str, str], Words]] = {
     ("audit", "NAME"): lambda ctx: [*_kept(ctx)["trainers"], *_snapshots(ctx)],
     ("tui", "NAME"): _any(*SCREENS),
     ("top", "NAME"): _any(*SCREENS),
+    ("help", "TOPIC|COMMAND"): _helped,
     ("schedule", "cron|systemd"): _any("cron", "systemd"),
     ("quarantine", "ID"): _snapshots,
     ("ingest", "KIND"): _any("windows", "outcomes"),

@@ -4,8 +4,8 @@
     def status(ctx: Context) -> None:       def rollback(ctx: Context, trainer: TrainerArg) -> None:
 
 `command` adds -C, --config, --set, -o, --json, --fields, -q, -v, --color, --no-input, --timeout and --wait; `changing`
-adds --dry-run, --yes and --reason as well (`ctx.change`). The function's first parameter is the Context; it returns an
-exit code or None. Both decorators may also sit on the callback of a command group.
+adds --dry-run, --yes and --reason as well (`ctx.change`), `planning` the first two of them. The function's first
+parameter is the Context; it returns an exit code or None. All of them may also sit on the callback of a command group.
 """
 
 import copy
@@ -69,11 +69,15 @@ class _Options:
 
 
 @dataclass(frozen=True, slots=True)
-class _ChangeOptions:
+class _PlanOptions:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.", rich_help_panel=_CHANGE)
     ] = False
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Don't ask.", rich_help_panel=_CHANGE)] = False
+
+
+@dataclass(frozen=True, slots=True)
+class _ChangeOptions(_PlanOptions):
     reason: Annotated[
         str,
         typer.Option(
@@ -123,9 +127,9 @@ def _globals(typed: dict[str, Any]) -> Globals:
     )
 
 
-def _wrap(function: Command, *, changes: bool = False, root: bool = False) -> Command:
+def _wrap(function: Command, *, changes: type | None = None, root: bool = False) -> Command:
     shared = _parameters(_Options, hidden=() if root else _RARE)
-    change = _parameters(_ChangeOptions) if changes else ()
+    change = _parameters(changes) if changes else ()
     hints = typing.get_type_hints(function, include_extras=True)
     own = [
         p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
@@ -164,7 +168,12 @@ def root_command(function: Command) -> Command:
 
 def changing(function: Command) -> Command:
     """The same as `command`, for one that changes state: with --dry-run, --yes and --reason in `ctx.change`."""
-    return _wrap(function, changes=True)
+    return _wrap(function, changes=_ChangeOptions)
+
+
+def planning(function: Command) -> Command:
+    """As `changing`, without --reason: for what changes this machine, not the project, and so is not on its record."""
+    return _wrap(function, changes=_PlanOptions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,31 +6,15 @@ from typing import Any
 import typer
 
 from upm_cli.commands._group import help_record
-from upm_cli.exit_codes import ExitCode
-
-_MEANING = {
-    ExitCode.DONE: "done, done already, or nothing to do",
-    ExitCode.INTERNAL: "internal error, or the disk refused",
-    ExitCode.USAGE: "wrong usage, or a confirmation that nobody could give",
-    ExitCode.INVALID: "configuration or data not valid",
-    ExitCode.NOT_FOUND: "no such project, trainer, version, file",
-    ExitCode.REFUSED: "refused by a gate or policy",
-    ExitCode.BREACH: "drift over its limit",
-    ExitCode.BUSY: "somebody else holds the lock or lease; trying again is safe",
-    ExitCode.PARTIAL: "some of the parts failed",
-    ExitCode.INTEGRITY: "bytes are not what they were written as",
-    ExitCode.TIMED_OUT: "--timeout was over",
-    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
-    ExitCode.TERMINATED: "terminated (SIGTERM)",
-}
 
 
 def cli_reference(root: Any) -> str:
     """Return Markdown for the command `root` and everything below it."""
+    from upm_cli.ops.help import topic
+
     context = typer.Context(root, info_name="upm")
-    parts = ["## Exit codes", "", "| code | meaning |", "|---|---|"]
-    parts += [f"| {int(code)} | {meaning} |" for code, meaning in _MEANING.items()]
-    parts += ["", "## Options of every command", "", *_table(root.get_params(context), context)]
+    parts = [f"#{topic(name).text}" for name in ("exit-codes", "environment")]  # a level below the page's own heading
+    parts += ["## Options of every command", "", *_table(root.get_params(context), context)]
     for path, command, inner in walk(root, context):
         usage = " ".join(command.collect_usage_pieces(inner)).replace("[OPTIONS]", "").replace("  ", " ").strip()
         own = [param for param in command.get_params(inner) if not _is_shared(param)]

@@ -1,11 +1,25 @@
-"""What cron or systemd is to run so that a project looks after itself, made for this project and this installation."""
+"""What cron or systemd is to run so that a project looks after itself, made for this project and this installation.
 
+`upm schedule show` prints it as it is; `upm schedule install` writes the same under names that no other project has.
+"""
+
+import re
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from upm_cli import actors
+from upm_cli.errors import InvalidError
+
+if TYPE_CHECKING:
+    from upm_cli.config.schema import Settings
+    from upm_cli.store.session import Store
+
+_PLAIN: Final = re.compile(r"[\w@+=:,./%$-]+", re.ASCII)  # needs no quotes in a unit
+_UNSPEAKABLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 BUSY_IS_FINE: Final = "[ $? -eq 7 ]"  # somebody else is at it: nothing to be told of
 
 
@@ -19,6 +33,11 @@ class Site:
     user: str
     delivers: bool = False  # there are adapters
     tells: bool = False  # there are webhooks
+    writes: tuple[Path, ...] = ()  # what it writes outside of the project: directories of adapters, snapshots elsewhere
+
+    def __post_init__(self) -> None:
+        for path in (self.program, str(self.project), *map(str, self.writes)):
+            check_path(path)
 
     def upm(self, *words: str) -> str:
         """Return a command that works from any folder and says nothing when all is well."""
@@ -27,6 +46,33 @@ class Site:
     def quiet(self, *words: str, busy: bool = False) -> str:
         """Return the same for cron: its answer goes nowhere; with `busy`, so does that somebody else is at it."""
         return f"{self.upm(*words)} >/dev/null" + (f" || {BUSY_IS_FINE}" if busy else "")
+
+
+def site_of(store: "Store", settings: "Settings", project: Path, program: str) -> Site:
+    """Return the site of a project; its jobs run as the user that its state belongs to, whoever asks."""
+    from upm_cli.ops.project import storage_folder
+    from upm_cli.store import adapters, trainers
+
+    with store.read() as reader:
+        known = [row.name for row in trainers.list_all(reader)]
+        places = adapters.list_all(reader)
+    elsewhere = [Path(place.location) for place in places if place.kind == "directory"]
+    elsewhere.append(storage_folder(project, settings.snapshot_manager.base_path))
+    return Site(
+        program=program,
+        project=project,
+        trainers=trainers_of([each.name for each in settings.supervisor.default_trainers], known),
+        user=owner_of(project),
+        delivers=bool(places),
+        tells=bool(settings.notify.webhooks),
+        writes=tuple(dict.fromkeys(path for path in elsewhere if not path.is_relative_to(project))),
+    )
+
+
+def owner_of(project: Path) -> str:
+    """Return the user that the state of a project belongs to, or whoever runs this where there is no state."""
+    home = project / ".upm"
+    return actors.name_of(home.stat().st_uid) if home.exists() else actors.current()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +84,9 @@ class Job:
     command: str
 
     def line(self) -> str:
-        command = self.command.replace("%", "\\%")  # cron takes a bare % for a new line
+        # cron takes a bare % for a new line, and gives up its meaning after a backslash: none may stand there already.
+        # Both are only ever inside single quotes here.
+        command = self.command.replace("\\%", "\\''%").replace("%", "\\%")
         return f"{self.when:<14} {command}"
 
 
@@ -81,34 +129,47 @@ def crontab(site: Site) -> str:
         "# Nothing is printed by a run that goes well; cron mails what is printed otherwise.",
         "SHELL=/bin/sh",
     ]
-    lines = [text for job in jobs(site) for text in (f"# {job.why}", job.line())]
-    return "\n".join([*head, *lines]) + "\n"
+    return "\n".join(head) + "\n" + cron_lines(site)
 
 
-def units(site: Site) -> dict[str, str]:
-    """Return systemd units by file name: a service that runs everything, and a nightly check."""
+def cron_lines(site: Site) -> str:
+    """Return the lines of a crontab, each job with what it is for, without anything above them."""
+    return "".join(f"# {job.why}\n{job.line()}\n" for job in jobs(site))
+
+
+def units(site: Site, name: str = "upm", *, of_user: bool = False) -> dict[str, str]:
+    """Return systemd units by file name: a service that runs everything, and a nightly check.
+
+    Those `of_user` run in the user's own manager. It knows neither other users nor the network's targets, and can fence
+    a service in only on kernels that let everybody make namespaces; so they are not fenced in.
+
+    Raises InvalidError for a program that systemd does not take, however it is written.
+    """
+    if any(char in site.program for char in "\"'\\"):
+        raise InvalidError(
+            f"systemd runs no program with a quote or a backslash in its path: {site.program}",
+            hint="install upm somewhere else, or use cron",
+            code="UPM-E186",
+        )
     return {
-        "upm.service": _service(site),
-        "upm-nightly.service": _nightly(site),
-        "upm-nightly.timer": _TIMER,
+        f"{name}.service": _service(site, of_user),
+        f"{name}-nightly.service": _nightly(site, of_user),
+        f"{name}-nightly.timer": _TIMER,
     }
 
 
-def _service(site: Site) -> str:
-    start = shlex.join([site.program, "-C", str(site.project), "up"])
+def _service(site: Site, of_user: bool) -> str:
+    network = "" if of_user else "After=network-online.target\nWants=network-online.target\n"
     return f"""\
 [Unit]
-Description=upm: trainers, drift monitors, rollouts and adapter sync of {site.project}
-After=network-online.target
-Wants=network-online.target
-
+Description=upm: trainers, drift monitors, rollouts and adapter sync of {_unit_path(site.project)}
+{network}
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={start}
+ExecStart={_unit_words([site.program, "-C", str(site.project), "up"])}
 ExecReload=/bin/kill -HUP $MAINPID
-User={site.user}
-UMask=0077
+{_user(site, of_user)}UMask=0077
 WatchdogSec=30
 Restart=on-failure
 RestartSec=5
@@ -117,26 +178,25 @@ TimeoutStartSec=180
 TimeoutStopSec=60
 KillMode=mixed
 RestartPreventExitStatus=2 3 4 5 7
-{_sandbox(site)}
+{_sandbox(site, of_user)}
 [Install]
-WantedBy=multi-user.target
+WantedBy={"default" if of_user else "multi-user"}.target
 """
 
 
-def _nightly(site: Site) -> str:
+def _nightly(site: Site, of_user: bool) -> str:
     gc = [site.upm("snapshot", "gc", name, "--yes") for name in site.trainers]
     steps = [*gc, site.upm("audit", "verify"), site.upm("doctor")]
-    lines = "\n".join(f"ExecStart={step}" for step in steps)
+    lines = "\n".join(f"ExecStart={_unit_words(shlex.split(step))}" for step in steps)
     return f"""\
 [Unit]
-Description=upm: nightly clean-up and check of {site.project}
+Description=upm: nightly clean-up and check of {_unit_path(site.project)}
 
 [Service]
 Type=oneshot
-User={site.user}
-UMask=0077
+{_user(site, of_user)}UMask=0077
 {lines}
-{_sandbox(site)}"""
+{_sandbox(site, of_user)}"""
 
 
 _TIMER: Final = """\
@@ -153,14 +213,50 @@ WantedBy=timers.target
 """
 
 
-def _sandbox(site: Site) -> str:
+def _user(site: Site, of_user: bool) -> str:
+    return "" if of_user else f"User={site.user}\n"
+
+
+def _sandbox(site: Site, of_user: bool) -> str:
+    if of_user:
+        return "NoNewPrivileges=true\n"
+    writes = " ".join([_unit_path(site.project), *(_unit_path(path, "-") for path in site.writes)])
     return f"""\
 NoNewPrivileges=true
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=true
-ReadWritePaths={site.project}
+ReadWritePaths={writes}
 """
+
+
+def _unit_words(words: Sequence[str]) -> str:
+    """Return a command as systemd reads it; but for the program, a `$` would name a variable."""
+    program, *others = words
+    return " ".join([_unit_word(program), *(_unit_word(word.replace("$", "$$")) for word in others)])
+
+
+def _unit_path(path: Path, prefix: str = "") -> str:
+    return _unit_word(f"{prefix}{path}")
+
+
+def _unit_word(word: str) -> str:
+    """Return one word of a unit: quoted if need be, and without specifiers (`%h`)."""
+    word = word.replace("%", "%%")
+    if _PLAIN.fullmatch(word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that can't be written in one line. Raises InvalidError."""
+    if any(unicodedata.category(char) in _UNSPEAKABLE for char in path):
+        raise InvalidError(
+            f"the path {path!r} has a line break, another control character or no text in it",
+            hint="neither cron nor systemd can name it; rename the folder",
+            code="UPM-E186",
+        )
 
 
 def together(named: dict[str, str], folder: str = "/etc/systemd/system") -> str:
