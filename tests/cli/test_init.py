@@ -76,6 +76,16 @@ def test_init_on_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     assert err.startswith("error[UPM-E014]")
 
 
+def test_init_in_a_path_that_the_database_would_misread_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, err = run(capsys, "init", str(tmp_path / "a\\b" / "shop"))
+    assert code == 1
+    assert err.startswith("error[UPM-E014]")
+    assert "backslash" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_where_nothing_can_be_written_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "init", "/proc/shop")
     assert code == 1

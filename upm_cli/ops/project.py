@@ -62,6 +62,12 @@ def init_project(folder: Path, clock: Clock, *, dry_run: bool = False, command: 
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder} is not a folder", hint="name another one: upm init DIR", code="UPM-E014")
+    if "\\" in str(folder):  # the database takes it for a slash, and looks somewhere else
+        raise StorageError(
+            f"{folder} has a backslash in its path, where no state can be kept",
+            hint="name another one: upm init DIR",
+            code="UPM-E014",
+        )
     config, home = folder / FILE_NAME, folder / HOME
     missing = [path for path in (config, home) if not path.exists()]
     is_migrated = not dry_run and _make(config, home, clock, command) and home not in missing
