@@ -80,6 +80,7 @@ class Worker:
     recorder: Recorder
     jitter: random.Random = field(default_factory=random.Random)
     pace: Pace = field(default_factory=Pace)
+    _config_digest: str = ""
     _told_at_s: float = -1.0
     _told: tuple[str, int, float | None, Mapping[str, Any]] | None = None
     _rate_from: tuple[float, int] = (0.0, 0)
@@ -89,6 +90,13 @@ class Worker:
         settings = project.settings()
         store = Store(project.folder / ".upm", clock, lock_timeout_s=60.0, command=f"upm worker {name}")
         return cls(name, project, settings, store, clock, stop, Recorder(clock.now_ms()))
+
+    @property
+    def config_digest(self) -> str:
+        """The digest of all settings; they stay as they are while a worker runs, and working it out takes 1 ms."""
+        if not self._config_digest:
+            self._config_digest = self.settings.full_digest()
+        return self._config_digest
 
     def named(self, name: str, pace: Pace) -> "Worker":
         """Return a worker of that name that works in the same process, on the same store, at the pace of `pace`."""

@@ -95,7 +95,7 @@ class DriftJob:
             finish=finish,
             memory=self._memory,
             recorder=worker.recorder,
-            config_digest=worker.settings.full_digest(),
+            config_digest=worker.config_digest,
             contests=worker.settings,
         )
 
@@ -109,7 +109,7 @@ class DriftJob:
             finish=finish,
             memory=self._served,
             recorder=worker.recorder,
-            config_digest=worker.settings.full_digest(),
+            config_digest=worker.config_digest,
         )
 
     def _tell(self, state: str = "judging", *, force: bool = False) -> None:
