@@ -86,18 +86,24 @@ class ESR:
 
     def update(self, y: float | npt.ArrayLike) -> None:
         """Take one number or (n,) numbers in [0, 1], in order; the same bytes however they are cut."""
-        values = checked(y)
-        gains = np.log1p(np.outer(values - self.m0, self._bets))
+        for gains in self.gains(y):
+            self.step(gains)
+
+    def gains(self, y: float | npt.ArrayLike) -> F64Array:
+        """Return what numbers in [0, 1] (n,) bring each bet, (n, 20), for `step`: whoever changes the level between."""
+        return np.log1p(np.outer(checked(y) - self.m0, self._bets))
+
+    def step(self, gains: F64Array) -> None:
+        """Take one number, by its row of `gains`."""
         restart = np.logaddexp if self.kind == "shiryaev-roberts" else np.maximum
+        self._log_r = log_r = restart(self._log_r, 0.0) + gains
+        self.n += 1
+        if self.alarm_at is not None:
+            return
         need = math.log(self.level)
-        log_r = self._log_r
-        for row in gains:
-            log_r = restart(log_r, 0.0) + row
-            self.n += 1
-            # a mixture is at most its largest part, which is quick to see
-            if self.alarm_at is None and float(log_r.max()) >= need and float(log_mean_exp(log_r)) >= need:
-                self.alarm_at = self.n
-        self._log_r = log_r
+        # a mixture is at most its largest part, which is quick to see
+        if float(log_r.max()) >= need and float(log_mean_exp(log_r)) >= need:
+            self.alarm_at = self.n
 
     def state(self) -> dict[str, Any]:
         return {"n": self.n, "alarm_at": self.alarm_at, "log_r": self._log_r.tolist() if self.n else []}

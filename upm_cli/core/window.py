@@ -103,6 +103,23 @@ class Strings:
         raw = self.data.tobytes()
         return [raw[a:b].decode() for a, b in zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True)]
 
+    def distinct(self) -> tuple[list[str], I64Array]:
+        """Return the distinct strings in the order in which they first occur, and which of them each row is, (n,)."""
+        if not len(self):
+            return [], np.zeros(0, np.int64)
+        _, first, which = np.unique(self.hashes(), return_index=True, return_inverse=True)
+        again = self.take(first[which])
+        here = self.data[self.offsets[0] : self.offsets[-1]]
+        if not (np.array_equal(again.lengths(), self.lengths()) and np.array_equal(again.data, here)):
+            # two strings of one hash
+            known: dict[str, int] = {}
+            rows = [known.setdefault(text, len(known)) for text in self.to_list()]
+            return list(known), np.array(rows, np.int64)
+        order = first.argsort()
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        return [self[row] for row in first[order].tolist()], rank[which]
+
     def hashes(self) -> U64Array:
         """Return the stable 64-bit hash of each string, (n,) uint64."""
         return hash_spans(self.data, self.offsets[:-1], self.lengths())

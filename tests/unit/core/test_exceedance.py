@@ -5,6 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from upm_cli.core.judging.exceedance import ExceedVerdict, exceed_bounds, incomplete_beta, judge_exceedance
 from upm_cli.core.quantile import p95
@@ -22,6 +24,27 @@ def test_bounds_are_the_shares_whose_binomial_tail_is_alpha(hits: int, n: int, a
     low, high = exceed_bounds(hits, n, alpha)
     assert tail(n, hits, low) == pytest.approx(alpha, rel=1e-9)
     assert 1 - tail(n, hits + 1, high) == pytest.approx(alpha, rel=1e-9)
+
+
+def sixty_halvings(a: float, b: float, p: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if incomplete_beta(a, b, middle) < p else (low, middle)
+    return (low + high) / 2
+
+
+@given(
+    n=st.integers(1, 5000),
+    hits=st.floats(0, 1) | st.floats(0, 0.02),
+    alpha=st.sampled_from([0.025, 0.5, 1e-6, 0.999]),
+)
+@settings(max_examples=150, deadline=None)
+def test_bounds_are_the_same_bytes_as_asking_at_each_of_sixty_halvings(n: int, hits: float, alpha: float) -> None:
+    k = round(hits * n)
+    low, high = exceed_bounds(k, n, alpha)
+    assert low == (sixty_halvings(k, n - k + 1, alpha) if k else 0.0)
+    assert high == (sixty_halvings(k + 1, n - k, 1 - alpha) if k < n else 1.0)
 
 
 def test_bounds_of_none_and_of_all_have_closed_forms() -> None:

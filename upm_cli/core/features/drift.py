@@ -231,15 +231,15 @@ class FeatureDrift:
 
     def _drawn(self, first_seq: int, rows: WindowBatch) -> Iterator[tuple[I64Array, WindowBatch]]:
         """Yield the windows among `rows` that count."""
-        for seq, windows in windows_of([(first_seq, rows)]):
-            if self.policy.share == 1:
-                yield seq, windows
-                continue
-            salt = np.full(seq.size, self.reference.salt, np.uint64)
-            chance = hash_pairs(hash_pairs(seq.astype(np.uint64), salt), salt) >> np.uint64(32)
-            at = np.flatnonzero(chance < np.uint64(round(self.policy.share * (1 << 32))))
-            if at.size:
-                yield seq[at], windows.take(at)
+        if self.policy.share == 1:
+            yield from windows_of([(first_seq, rows)])
+            return
+        at = np.flatnonzero(rows.kind == RowKind.WINDOW)
+        salt = np.full(at.size, self.reference.salt, np.uint64)
+        chance = hash_pairs(hash_pairs((first_seq + at).astype(np.uint64), salt), salt) >> np.uint64(32)
+        at = at[chance < np.uint64(round(self.policy.share * (1 << 32)))]
+        if at.size:
+            yield first_seq + at, rows.take(at)
 
     def open_look(self) -> Look | None:
         """Return what the open look finds so far; nothing changes by it."""

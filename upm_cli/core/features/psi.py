@@ -17,12 +17,15 @@ def psi(reference: I64Array, current: I64Array) -> float:
     sum of (c - r) * ln(c / r) over the shares r, c of the bins that either has; 0.5 is added to each count.
     0 when either is empty.
     """
-    used = (reference + current) > 0
-    a, b = reference[used] + _SMOOTHING, current[used] + _SMOOTHING
     if not (reference.any() and current.any()):
         return 0.0
-    a, b = a / a.sum(), b / b.sum()
-    return float(((b - a) * np.log(b / a)).sum())
+    used = (reference + current) > 0
+    if not used.all():
+        reference, current = reference[used], current[used]
+    a, b = reference + _SMOOTHING, current + _SMOOTHING
+    a /= np.add.reduce(a)
+    b /= np.add.reduce(b)
+    return float(np.add.reduce((b - a) * np.log(b / a)))
 
 
 def psi_p_value(reference: I64Array, current: I64Array) -> float:
@@ -39,14 +42,15 @@ def psi_p_value(reference: I64Array, current: I64Array) -> float:
 
 def pooled(reference: I64Array, current: I64Array) -> tuple[I64Array, I64Array]:
     """Return both rows of counts with neighbours joined until each cell expects at least 5 in either sample."""
-    total = reference + current
-    everything, smaller = int(total.sum()), int(min(reference.sum(), current.sum()))
+    here, there = reference.tolist(), current.tolist()
+    smaller, larger = sorted((sum(here), sum(there)))
     if smaller == 0:
         return reference[:0], current[:0]
+    needed = _LEAST * (smaller + larger)
     starts, held = [0], 0
-    for at, count in enumerate(total.tolist(), 1):
-        held += count
-        if held * smaller >= _LEAST * everything:
+    for at, (one, other) in enumerate(zip(here, there, strict=True), 1):
+        held += one + other
+        if held * smaller >= needed:
             starts.append(at)
             held = 0
     starts.pop()  # it begins after the end, or what is left is too little and joins the cell before

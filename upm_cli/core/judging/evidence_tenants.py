@@ -54,15 +54,8 @@ class Tenants:
         self._bets.update(stream, (np.clip(means[:, 0], -clip, clip) + clip) / (2 * clip))
 
     def _rows(self, tenant: Strings) -> I64Array:
-        index, most = self._index, self._policy.max_tenants
-        rows = np.empty(len(tenant), np.int64)
-        for at, name in enumerate(tenant.to_list()):
-            row = index.get(name)
-            if row is None:
-                row = -1 if name == "" else most
-                if name and len(index) < most:
-                    row = index[name] = len(index)
-            rows[at] = row
+        names, which = tenant.distinct()
+        rows = np.array([self._row(name) for name in names], np.int64)[which]
         streams = max(self._n.size, int(rows.max(initial=-1)) + 1)
         if streams > self._n.size:
             new = streams - self._n.size
@@ -71,6 +64,15 @@ class Tenants:
             self._blocks.grow(streams)
             self._bets.grow(streams)
         return rows
+
+    def _row(self, name: str) -> int:
+        """Return the row of a tenant: one of its own, that of all who came too late for one, or -1 for nobody's."""
+        row = self._index.get(name)
+        if row is None:
+            row = -1 if name == "" else self._policy.max_tenants
+            if name and len(self._index) < self._policy.max_tenants:
+                row = self._index[name] = len(self._index)
+        return row
 
     def findings(self) -> list[TenantFinding]:
         """Return what is known of each tenant, worst first."""

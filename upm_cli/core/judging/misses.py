@@ -8,7 +8,7 @@ average; the level is what the budget of false alarms asks for at the pace at wh
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -21,6 +21,15 @@ from upm_cli.core.window import F64Array, I64Array
 BLOCK: Final = 20
 SHARE: Final = 0.5  # of the budget of false alarms; the rest is for feature drift
 LEAST_LEVEL: Final = 100.0  # blocks: below this an alarm says nothing
+
+
+class _Block(NamedTuple):
+    """So many scores in a row as one number. `first` and `last` are log rows, `at_ms` the newest event time so far."""
+
+    mean: float
+    first: int
+    last: int
+    at_ms: int
 
 
 @dataclass(slots=True)
@@ -52,18 +61,20 @@ class Misses:
         self._first_ms = int(starts[0]) if self._first_ms is None else self._first_ms
         newest = np.maximum.accumulate(np.maximum(starts, self._newest_ms))
         values = scores if by_regret else (scores >= np.float32(threshold)).astype(np.float64)
-        for mean, first, last, at_ms in self._blocks(values, table.seq[usable], newest):
-            self._take(float(mean >= threshold) if by_regret else mean, first, last, at_ms, budget)
+        blocks = self._blocks(values, table.seq[usable], newest)
+        shares = [float(block.mean >= threshold) if by_regret else block.mean for block in blocks]
+        for block, share, gains in zip(blocks, shares, self.detector.gains(shares), strict=True):
+            self._take(block, share, gains, budget)
         self._newest_ms = int(newest[-1])
 
-    def _blocks(self, values: F64Array, seq: I64Array, newest: I64Array) -> list[tuple[float, int, int, int]]:
-        """Return mean, first and last seq and event time of each block that is full now; keep the rest."""
+    def _blocks(self, values: F64Array, seq: I64Array, newest: I64Array) -> list[_Block]:
+        """Return the blocks that are full now; keep the rest."""
         ends = np.arange(BLOCK - self._in_block - 1, values.size, BLOCK)
         found, start = [], 0
         for end in ends.tolist():
             first = self._block_from if start == 0 and self._in_block else int(seq[start])
             total = _added(self._sum, values[start : end + 1])
-            found.append((total / BLOCK, first, int(seq[end]), int(newest[end])))
+            found.append(_Block(total / BLOCK, first, int(seq[end]), int(newest[end])))
             start, self._sum = end + 1, 0.0
         if start < values.size and (start or not self._in_block):
             self._block_from = int(seq[start])
@@ -73,16 +84,16 @@ class Misses:
             self._block_from = 0
         return found
 
-    def _take(self, y: float, first: int, last: int, at_ms: int, budget: FalseAlarmBudget) -> None:
+    def _take(self, block: _Block, y: float, gains: F64Array, budget: FalseAlarmBudget) -> None:
         detector, had = self.detector, self.detector.alarmed
-        elapsed_ms = at_ms - (self._first_ms or 0)
+        elapsed_ms = block.at_ms - (self._first_ms or 0)
         every_ms = max(elapsed_ms, 1) / (detector.n + 1)
         detector.level = max(LEAST_LEVEL, budget.looks(every_ms)) if elapsed_ms > 0 else math.inf
-        detector.update(y)
+        detector.step(gains)
         if detector.alarmed and not had:
-            self.alarm_seq = last
+            self.alarm_seq = block.last
         if self._is_calm and not had:
-            self.doubt_from = first
+            self.doubt_from = block.first
         self._total += y
         self._excess += y - LIMIT
         self._is_calm = self._excess <= self._lowest
