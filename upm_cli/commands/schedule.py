@@ -44,6 +44,7 @@ def show(
     with ctx.store.read() as reader:
         known = [row.name for row in trainers.list_all(reader)]
         delivers = bool(adapters.list_all(reader))
+    folder = ctx.settings.backup.folder
     site = schedule.Site(
         program=schedule.programs_of(sys.argv[0], sys.executable),
         project=ctx.project,
@@ -51,6 +52,7 @@ def show(
         user=ctx.actor,
         delivers=delivers,
         tells=bool(ctx.settings.notify.webhooks),
+        backups=None if folder is None else ctx.project / Path(folder).expanduser(),
     )
     named = {"upm.cron": schedule.crontab(site)} if kind == "cron" else schedule.units(site)
     if into is not None:

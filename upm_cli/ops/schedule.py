@@ -19,6 +19,7 @@ class Site:
     user: str
     delivers: bool = False  # there are adapters
     tells: bool = False  # there are webhooks
+    backups: Path | None = None  # where backups go
 
     def upm(self, *words: str) -> str:
         """Return a command that works from any folder and says nothing when all is well."""
@@ -65,6 +66,8 @@ def jobs(site: Site) -> list[Job]:
         Job("30 2 * * *", f"drop snapshots past their time: {name}", site.quiet("snapshot", "gc", name, "--yes"))
         for name in site.trainers
     ]
+    if site.backups is not None:
+        found.append(Job("45 2 * * *", "take a backup", site.quiet("backup", "create", busy=True)))
     found.append(Job("0 3 * * *", "prove the record of all decisions", site.quiet("audit", "verify")))
     found.append(Job("5 3 * * *", "prove everything durable", site.quiet("doctor")))
     return found
@@ -125,7 +128,8 @@ WantedBy=multi-user.target
 
 def _nightly(site: Site) -> str:
     gc = [site.upm("snapshot", "gc", name, "--yes") for name in site.trainers]
-    steps = [*gc, site.upm("audit", "verify"), site.upm("doctor")]
+    taken = [] if site.backups is None else [site.upm("backup", "create")]
+    steps = [*gc, *taken, site.upm("audit", "verify"), site.upm("doctor")]
     lines = "\n".join(f"ExecStart={step}" for step in steps)
     return f"""\
 [Unit]
@@ -154,12 +158,13 @@ WantedBy=timers.target
 
 
 def _sandbox(site: Site) -> str:
+    writable = " ".join(str(path) for path in (site.project, site.backups) if path is not None)
     return f"""\
 NoNewPrivileges=true
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=true
-ReadWritePaths={site.project}
+ReadWritePaths={writable}
 """
 
 
