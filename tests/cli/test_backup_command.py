@@ -1,17 +1,20 @@
 """`upm backup`: taken, listed, proven, restored; and a restored project goes on as the one it was made from."""
 
+import hashlib
+import json
 import os
 import random
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from upm_cli.core import backup as names
-from upm_cli.store import backupfile, fsio, ledger, schema
+from upm_cli.store import backupfile, fsio, ledger, schema, snapshots
 
 Shell = Any
 WINDOWS = 2000
@@ -174,6 +177,29 @@ def test_folder_and_number_may_stand_in_the_settings(trained: Shell, kept: Path)
     units = trained.json("schedule", "show", "systemd")["files"]
     assert "backup create\n" in units["upm-nightly.service"]
     assert f"{trained.folder}/../kept" in units["upm-nightly.service"]
+
+
+def test_validate_tells_when_backups_stopped(trained: Shell, kept: Path) -> None:
+    def check() -> dict[str, Any]:
+        (found,) = [
+            each for each in json.loads(trained("validate", "--json").out)["checks"] if each["name"] == "backups"
+        ]
+        return dict(found)
+
+    assert check()["status"] == "skip"
+    with (trained.folder / "upm.yaml").open("a") as config:
+        config.write("backup: {folder: ../kept}\n")
+    assert (check()["status"], check()["hint"]) == ("warn", "upm backup create")
+    file = take(trained, kept)
+    assert check()["status"] == "pass"
+    old = forged(file, kept / "old.upmbackup", lambda files: None, created_at="2026-01-05T08:00:00.000Z")
+    assert check()["status"] == "pass"
+    file.unlink()
+    assert check()["status"] == "warn"
+    assert "does its line in cron run?" in check()["hint"]
+    old.unlink()
+    kept.rmdir()
+    assert check()["status"] == "fail"
 
 
 def test_a_folder_inside_the_project_or_none_at_all_is_refused(trained: Shell, kept: Path) -> None:
@@ -381,6 +407,49 @@ def test_snapshots_on_another_path_are_taken_too(fresh: Shell, kept: Path, tmp_p
     text = (tmp_path / "again/upm.yaml").read_text().replace(f"{tmp_path}/models", ".upm/blobs")
     (tmp_path / "again/upm.yaml").write_text(text)
     assert new_shell(tmp_path / "again")("doctor").code == 0
+
+
+def test_a_model_that_is_there_in_two_packings_is_taken_in_both(trained: Shell, kept: Path, new_shell: Any) -> None:
+    """A setting was changed, and a snapshot came out as an earlier one: two rows, one digest, two files."""
+    import gzip
+
+    import zstandard
+
+    row = trained.json("snapshot", "show", "main", "2")
+    (packed,) = (trained.home / "blobs").rglob(f"{row['digest']}.zst")
+    other = packed.with_suffix(".gz")
+    raw = zstandard.ZstdDecompressor().decompress(packed.read_bytes())
+    other.write_bytes(gzip.compress(raw, 6, mtime=0))
+    other.chmod(0o600)
+    with trained.store.write() as tx:
+        (found,) = [each for each in snapshots.list_for(tx, "main") if each.version == 2]
+        size, digest = other.stat().st_size, hashlib.sha256(other.read_bytes()).hexdigest()
+        path = str(other.relative_to(trained.home))
+        snapshots.put(tx, replace(found, path=path, codec="gzip", size_bytes=size, file_digest=digest))
+    file = take(trained, kept)
+    assert trained.json("backup", "verify", str(file))["whole"] is True
+    again = new_shell(bring_back(trained, file))
+    assert again("snapshot", "verify", "main", "--all").code == 0
+    forge = forged(file, kept / "forged.upmbackup", lambda files: files.pop(f".upm/{path}"))
+    assert path in trained.refused(9, "UPM-E190", "backup", "verify", str(forge)).err
+    other.unlink()
+    assert path in trained.refused(9, "UPM-E191", "backup", "create", "--folder", str(kept)).err
+
+
+def test_one_of_an_older_upm_is_brought_up_to_date(
+    new_shell: Any, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        older = schema.migrations()[:-1]
+        patch.setattr(schema, "migrations", lambda: older)
+        shell = new_shell(tmp_path / "old")
+        shell("init", str(shell.folder))
+        file = take(shell, kept)
+    assert shell.json("backup", "verify", str(file))["schema"] == older[-1].version
+    again = new_shell(tmp_path / "again")
+    assert again("backup", "restore", str(file), str(again.folder)).code == 0
+    with again.store.read() as reader:
+        assert reader.meta.schema_version == schema.newest_version()
 
 
 def test_a_full_disk_leaves_no_half_backup(trained: Shell, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

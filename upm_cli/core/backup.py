@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar
 
+from upm_cli.ids import parse_iso
+
 Codec = Literal["zstd", "gzip", "none"]
 FORMAT: Final = 1
 SUFFIX: Final = ".upmbackup"
@@ -75,8 +77,8 @@ def decode(data: bytes) -> About:
     counts = (about.schema, about.generation, about.ledger_entries, about.files, about.size_bytes)
     if not all(isinstance(each, str) for each in texts) or not all(map(_is_count, counts)):
         raise ValueError("it does not say what it is")
-    if about.files > MOST_MEMBERS:
-        raise ValueError(f"it claims to have {about.files:,} files")
+    if parse_iso(about.created_at) < 0 or about.files > MOST_MEMBERS:
+        raise ValueError(f"it claims to be of {about.created_at} and to have {about.files:,} files")
     return about
 
 

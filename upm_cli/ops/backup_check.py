@@ -142,10 +142,12 @@ def _check_files(reader: "Reader", wanted: named.NamedFiles, members: Mapping[st
         if members.get(name) != Seen(size=segment.size_bytes, sha256=segment.sha256):
             raise backupfile.damaged(reader.path, f"{segment.path}, which its state names, is missing or another one")
         left.discard(name)
-    found = {blob[0]: name for name in left if (blob := backup.blob_of(name)) is not None}
-    for digest in wanted.blobs:
-        if digest not in found:
-            raise backupfile.damaged(reader.path, f"blob {digest}, which its state names, is missing")
-        left.discard(found[digest])
+    for path in wanted.snapshots:
+        if f"{backup.HOME}/{path}" not in members:
+            raise backupfile.damaged(reader.path, f"{path}, which its state names, is missing")
+    found = {name: blob[0] for name in left if (blob := backup.blob_of(name)) is not None}
+    for digest in set(wanted.blobs).difference(found.values()):
+        raise backupfile.damaged(reader.path, f"blob {digest}, which its state names, is missing")
+    left -= {name for name, digest in found.items() if digest in wanted.blobs}
     if left:
         raise backupfile.damaged(reader.path, f"nothing in its state names {min(left)}")

@@ -119,6 +119,9 @@ def _linked(home: Path, clock: Clock) -> Held:
         with held.read() as reader:
             found = named.of(reader)
         held.files = tuple(_link_all(home, found))
+        missing = set(found.snapshots).difference(each.path for each in held.files)
+        if missing:
+            raise _GoneError(f"{min(missing)} is missing")
         undo.pop_all()
     return held
 
@@ -133,9 +136,9 @@ def _link_all(home: Path, found: named.NamedFiles) -> Iterator[HeldFile]:
         files = blobs.files(home, digest)
         if not files:
             raise _GoneError(f"blob {digest} is missing")
-        path = files[0]
-        second = _second_name(path, home / "blobs" / HELD / path.name)
-        yield HeldFile(path=path.relative_to(home).as_posix(), where=second)
+        for path in files:
+            second = _second_name(path, home / "blobs" / HELD / path.name)
+            yield HeldFile(path=path.relative_to(home).as_posix(), where=second)
 
 
 def _second_name(path: Path, second: Path) -> Path:

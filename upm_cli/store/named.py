@@ -18,13 +18,21 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedFiles:
-    """All of them: segments, and blobs by the digest of their raw bytes."""
+    """All of them: segments, blobs by the digest of their raw bytes, and those files of blobs that have to be there.
+
+    A blob may be there as several files, each packed in another way; a snapshot names one of them.
+    """
 
     segments: tuple[NamedFile, ...]
     blobs: Collection[str]
+    snapshots: Collection[str]  # paths below the home
 
 
 def of(r: Reader) -> NamedFiles:
     """Return what the state of `r` names."""
     found = (NamedFile(path=each.path, size_bytes=each.size_bytes, sha256=each.digest) for each in segments.list_all(r))
-    return NamedFiles(segments=tuple(found), blobs=sorted(collect.referenced(r)))
+    return NamedFiles(
+        segments=tuple(found),
+        blobs=sorted(collect.referenced(r)),
+        snapshots=[row["path"] for row in r.query("snapshots.paths")],
+    )

@@ -43,6 +43,7 @@ def test_what_a_backup_says_of_itself_comes_back() -> None:
         backup.encode(ABOUT).replace(b'"size_bytes":1714625', b'"size_bytes":1e99'),
         backup.encode(ABOUT).replace(b'"trained":2000', b'"trained":"many"'),
         backup.encode(ABOUT).replace(b'"project"', b'"projects"'),
+        backup.encode(ABOUT).replace(b'"2026-11-29T', b'"2026-99-29T'),
     ],
 )
 def test_anything_else_is_refused(data: bytes) -> None:
