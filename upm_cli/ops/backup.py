@@ -95,7 +95,8 @@ def create(
         configuration = config.read_bytes()
     is_near = _same_disk(folder, store.home)
     with held.hold(store.home, clock, command=command, lock_timeout_s=lock_timeout_s) as found:
-        backupfolder.sweep(folder)
+        if not dry_run:
+            backupfolder.sweep(folder)
         with found.read() as reader:
             about = _about(reader, store.home.parent, clock)
         own = _own_files(store.home, found, configuration, with_keys=with_keys)
