@@ -60,6 +60,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("notify", "notify", "Operate"),
     ("sql", "sql", "Operate"),
     ("schedule", "schedule", "Operate"),
+    ("backup", "backup", "Operate"),
     ("doctor", "doctor", "Operate"),
     ("init", "init", "Setup"),
     ("demo", "demo", "Setup"),

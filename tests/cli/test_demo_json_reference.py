@@ -84,6 +84,10 @@ COMMANDS = {
     "`upm at`": ["at", "now"],
     "`upm config show`": ["config", "show"],
     "`upm doctor`": ["doctor"],
+    "`upm backup create`": ["backup", "create"],
+    "`upm backup list`": ["backup", "list"],
+    "`upm backup verify`": ["backup", "verify"],
+    "`upm backup restore`": ["backup", "restore", "kept/*.upmbackup", "../restored"],
     "`upm metrics show`": ["metrics", "show"],
     "`upm metrics write`": ["metrics", "write", "upm.prom"],
     "`upm metrics alerts`": ["metrics", "alerts"],
@@ -137,16 +141,17 @@ def test_every_command_prints_the_fields_that_are_documented(
     assert page.pop("Where windows are") == WINDOWS
     demo = {name: value for name, value in told[1].items() if name != "schema_version"}
     assert fields(demo, page["`upm demo`"]) == page.pop("`upm demo`")
+    (tmp_path / "kept").mkdir()
     windows_report = page["`upm drift-report`"]
     shutil.copytree(told[0], tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     with Path("upm.yaml").open("a") as config:
-        config.write(WEBHOOK)
+        config.write(f"{WEBHOOK}backup: {{folder: ../kept}}\n")
     upm = new_shell(tmp_path / "project")
     upm.write("new.jsonl", upm.event(1))
     wrong: dict[str, Any] = {}  # section → what it lacks, what is not printed
     for section, words in COMMANDS.items():
-        said = upm.json(*words)
+        said = upm.json(*(str(*tmp_path.glob(word)) if word.endswith("*.upmbackup") else word for word in words))
         assert said.pop("schema_version") == 1
         known = page.pop(section) | (windows_report if "--by" in words else set())
         known -= ONLY_WHEN_ASKED.get(section, set())

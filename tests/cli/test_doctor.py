@@ -155,7 +155,9 @@ def test_sql_counts_the_log(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out)["rows"] == [{"n": 120}]
 
 
-@pytest.mark.parametrize("query", ["DELETE FROM trainers", "SELECT * FROM nowhere", "COPY log TO 'x.csv'"])
+@pytest.mark.parametrize(
+    "query", ["DELETE FROM trainers", "SELECT * FROM nowhere", "COPY log TO 'x.csv'", "", "-- nothing"]
+)
 def test_sql_changes_nothing_and_says_what_is_wrong(
     project: Path, capsys: pytest.CaptureFixture[str], query: str
 ) -> None:

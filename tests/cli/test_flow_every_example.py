@@ -149,6 +149,10 @@ RUNS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("upm metrics alerts > upm-alerts.yaml", ()),
     ("upm metrics alerts --runbook-url 'https://wiki.example/upm/{code}'", ()),
     ("upm metrics dashboard > upm-001.json", ()),
+    ("upm backup create --folder /mnt/backup --keep 14", ()),
+    ("upm backup list --folder /mnt/backup", ()),
+    ("upm backup verify", ()),
+    ("upm backup restore /mnt/backup/shop-20261129T023000Z-g4711.upmbackup /srv/shop", (4,)),
     ("upm schedule show cron", ()),
     ("upm schedule install systemd --dry-run", (4,)),  # where there is no systemd
     ("upm schedule install cron", (2, 4)),  # asks, and nobody is there to say yes; or there is no cron
@@ -208,7 +212,8 @@ def prepare(trained: Shell, tmp_path: Path) -> None:
     (trained.folder / "inbox/one.jsonl").write_text(json.dumps(trained.event(2200)) + "\n")
     (trained.folder / "logs/predictions-edge-1-000001.jsonl").write_text("")
     with (trained.folder / "upm.yaml").open("a") as file:
-        file.write(CONFIG)
+        file.write(f"{CONFIG}backup: {{folder: '{tmp_path}/mnt-backup'}}\n")
+    (tmp_path / "mnt-backup").mkdir()
     (trained.folder / "branch-7.token").write_text("x" * 64)
     (trained.folder / "branch-7.token").chmod(0o600)
 

@@ -37,6 +37,7 @@ NAMES = [
     "adapters",
     "sources",
     "notifications",
+    "backups",
     "security",
 ]
 
@@ -73,7 +74,7 @@ def test_a_new_project_passes_every_check(capsys: pytest.CaptureFixture[str], pr
     assert {name: check["status"] for name, check in checks.items()} == {
         **dict.fromkeys(NAMES, "pass"),
         "keys": "skip",
-        **dict.fromkeys(("worker_health", "adapters", "sources", "notifications"), "skip"),
+        **dict.fromkeys(("worker_health", "adapters", "sources", "notifications", "backups"), "skip"),
         "policy": "warn",
     }
 

@@ -435,6 +435,24 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """Where backups go. Says nothing about what is decided, so it is not part of the recorded digest."""
+
+    folder: str | None = setting(
+        None,
+        "Folder outside the project that `upm backup create` writes to; relative to the project.",
+        nullable="it has to be named: --folder DIR",
+    )
+    keep: int | None = setting(
+        None,
+        "Backups of this project that `upm backup create` leaves in that folder; older ones are removed.",
+        at_least=1,
+        at_most=100_000,
+        nullable="all of them",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """Measurements that the workers keep."""
 
@@ -471,6 +489,7 @@ class Settings:
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     ui: UiSettings = field(default_factory=UiSettings)
 
@@ -486,8 +505,8 @@ class Settings:
         return _digest({path: self.value(path) for path, spec in SPECS.items() if spec.learning})
 
     def full_digest(self) -> str:
-        """Return the sha256 over all settings but those of the screen: what decisions were made under."""
-        return _digest({name: section for name, section in asdict(self).items() if name != "ui"})
+        """Return the sha256 over all settings but those of screen and backups: what decisions were made under."""
+        return _digest({name: section for name, section in asdict(self).items() if name not in ("ui", "backup")})
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

@@ -44,6 +44,7 @@ _OPERATOR: Final = (
 )
 _ADMIN: Final = (
     "approve",
+    "keys.copy",
     "keys.init",
     "keys.revoke",
     "keys.rotate",

@@ -57,6 +57,8 @@ _NOTHING: Final = (
     "state.restored",
     "adapter.retry",
     "keys.prepare",
+    "backup.create",
+    "backup.restore",
 )
 _ROLLBACKS: Final = ("snapshot.rollback", "rollout.withdraw")
 _PAIRS: Final = {

@@ -245,6 +245,17 @@ def _lowered(details: Details) -> str:
     return "may step down: " + ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 
 
+def _backup(details: Details) -> str:
+    keys = ", private keys in it" if details["keys"] else ""
+    dropped = f"; removed {len(details['dropped'])} older" if details["dropped"] else ""
+    return f"generation {details['generation']}, {details['size_bytes']:,} bytes{keys}{dropped}"
+
+
+def _from_backup(details: Details) -> str:
+    left_out = _and(details["adapters_left_out"])
+    return f"this project was made of {details['file']}" + (f", without adapters {left_out}" if left_out else "")
+
+
 _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "snapshot.activate": _activate,
     "snapshot.refuse": _refuse,
@@ -274,6 +285,8 @@ _WORDS: Final[Mapping[str, Callable[[Details], str]]] = {
     "state.restored": _restored,
     "restore.again": _again,
     "doctor.fix": _fixed,
+    "backup.create": _backup,
+    "backup.restore": _from_backup,
     "evidence.verdict": _verdict,
     "evidence.quarantine": _harm,
     "rollout.withdraw": _withdraw,

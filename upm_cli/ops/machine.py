@@ -12,7 +12,7 @@ from typing import Any, Final
 from upm_cli.clock import Clock
 from upm_cli.errors import UpmError
 from upm_cli.ids import iso
-from upm_cli.store import filelock, fsio, layout, lease, ledger, runfiles
+from upm_cli.store import filelock, fsio, held, layout, lease, ledger, runfiles
 from upm_cli.store.collect import GRACE_MS
 
 LOW_BYTES: Final = 200 << 20
@@ -65,10 +65,12 @@ def _modes(home: Path) -> Finding:
 
 
 def leftovers(home: Path, now_ms: int) -> list[Path]:
-    """Return temporary files that nobody writes any more: an hour old, or the next state of a dead writer."""
+    """Return temporary files that nobody writes any more: an hour old, the next state of a dead writer, or what a
+    backup that was killed held."""
     found = [path for path in _walk(home) if path.name[:1] == "." and path.suffix in (fsio.TEMP_SUFFIX, ".trash")]
     found += [home / layout.NEXT, *home.glob("**/.probe-*")]
-    return sorted({path for path in found if not path.is_symlink() and _age_ms(path, now_ms) >= GRACE_MS})
+    old = {path for path in found if not path.is_symlink() and _age_ms(path, now_ms) >= GRACE_MS}
+    return sorted(old.union(held.leftovers(home)))
 
 
 def stale_statuses(home: Path, now_ms: int) -> list[Path]:

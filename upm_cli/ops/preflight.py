@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from upm_cli.config.problems import ConfigError
 from upm_cli.errors import IntegrityError, InvalidError, NotFoundError, UpmError
-from upm_cli.ops import known_answers, live_checks, security_check
+from upm_cli.ops import backup_age, known_answers, live_checks, security_check
 from upm_cli.ops.checks import Check, Subject, guarded
 from upm_cli.ops.project import storage_folder
 
@@ -311,5 +311,6 @@ _CHECKS: Final[Mapping[str, Callable[[Subject], Check]]] = {
     "adapters": live_checks.adapters,
     "sources": live_checks.sources,
     "notifications": live_checks.notifications,
+    "backups": backup_age.backups,
     "security": security_check.security,
 }

@@ -3,6 +3,7 @@
 `upm schedule show` prints it as it is; `upm schedule install` writes the same under names that no other project has.
 """
 
+import os
 import re
 import shlex
 import unicodedata
@@ -33,7 +34,8 @@ class Site:
     user: str
     delivers: bool = False  # there are adapters
     tells: bool = False  # there are webhooks
-    writes: tuple[Path, ...] = ()  # what it writes outside of the project: directories of adapters, snapshots elsewhere
+    backs_up: bool = False  # a folder for backups is set
+    writes: tuple[Path, ...] = ()  # what it writes outside of the project: directories of adapters, snapshots, backups
 
     def __post_init__(self) -> None:
         for path in (self.program, str(self.project), *map(str, self.writes)):
@@ -58,6 +60,9 @@ def site_of(store: "Store", settings: "Settings", project: Path, program: str) -
         places = adapters.list_all(reader)
     elsewhere = [Path(place.location) for place in places if place.kind == "directory"]
     elsewhere.append(storage_folder(project, settings.snapshot_manager.base_path))
+    backups = settings.backup.folder
+    if backups is not None:
+        elsewhere.append(Path(os.path.normpath(project / Path(backups).expanduser())))
     return Site(
         program=program,
         project=project,
@@ -65,6 +70,7 @@ def site_of(store: "Store", settings: "Settings", project: Path, program: str) -
         user=owner_of(project),
         delivers=bool(places),
         tells=bool(settings.notify.webhooks),
+        backs_up=backups is not None,
         writes=tuple(dict.fromkeys(path for path in elsewhere if not path.is_relative_to(project))),
     )
 
@@ -113,6 +119,8 @@ def jobs(site: Site) -> list[Job]:
         Job("30 2 * * *", f"drop snapshots past their time: {name}", site.quiet("snapshot", "gc", name, "--yes"))
         for name in site.trainers
     ]
+    if site.backs_up:
+        found.append(Job("45 2 * * *", "take a backup", site.quiet("backup", "create", busy=True)))
     found.append(Job("0 3 * * *", "prove the record of all decisions", site.quiet("audit", "verify")))
     found.append(Job("5 3 * * *", "prove everything durable", site.quiet("doctor")))
     return found
@@ -186,7 +194,8 @@ WantedBy={"default" if of_user else "multi-user"}.target
 
 def _nightly(site: Site, of_user: bool) -> str:
     gc = [site.upm("snapshot", "gc", name, "--yes") for name in site.trainers]
-    steps = [*gc, site.upm("audit", "verify"), site.upm("doctor")]
+    taken = [site.upm("backup", "create")] if site.backs_up else []
+    steps = [*gc, *taken, site.upm("audit", "verify"), site.upm("doctor")]
     lines = "\n".join(f"ExecStart={_unit_words(shlex.split(step))}" for step in steps)
     return f"""\
 [Unit]

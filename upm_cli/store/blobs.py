@@ -8,9 +8,10 @@ size, and the raw bytes must have the digest.
 import gzip
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from upm_cli.errors import IntegrityError, NotFoundError
 from upm_cli.store import fsio
@@ -20,6 +21,7 @@ Codec = Literal["zstd", "gzip", "none"]
 _EXTENSION: Final[dict[Codec, str]] = {"zstd": "zst", "gzip": "gz", "none": "bin"}
 _ZSTD_LEVEL: Final = 1  # 350 MB/s; higher levels gain little on weights
 _GZIP_LEVEL: Final = 6
+_PIECE: Final = 1 << 18
 MAX_RAW_BYTES: Final = 1 << 31  # what a blob of unknown size may unpack to
 
 
@@ -77,6 +79,38 @@ def read(home: Path, path: str, *, digest: str, file_digest: str, codec: str, ra
     if codec not in _EXTENSION:
         raise _damaged(path, f"has an unknown codec {codec!r}")
     return _unpack_checked(stored, path, digest, codec, raw_bytes)
+
+
+def digest_of(read: Callable[[int], bytes], codec: Codec) -> str:
+    """Return the sha256 of the raw bytes of a stored blob that is read piece by piece, in bounded memory.
+
+    Raises ValueError for what can't be unpacked, or unpacks to more than a blob may have.
+    """
+    import zstandard
+
+    source: Any = _Source(read)
+    found, left = hashlib.sha256(), MAX_RAW_BYTES
+    stream: Any = source
+    if codec == "zstd":
+        stream = zstandard.ZstdDecompressor().stream_reader(source)
+    elif codec == "gzip":
+        stream = gzip.GzipFile(fileobj=source, mode="rb")
+    try:
+        while part := stream.read(_PIECE):
+            left -= len(part)
+            if left < 0:
+                raise ValueError(f"it unpacks to more than {MAX_RAW_BYTES:,} bytes")
+            found.update(part)
+    except (zstandard.ZstdError, zlib.error, OSError, EOFError) as exc:
+        raise ValueError(str(exc)) from exc
+    return found.hexdigest()
+
+
+class _Source:
+    """A function as a file to read from."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self.read = read
 
 
 def files(home: Path, digest: str) -> list[Path]:

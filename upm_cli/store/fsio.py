@@ -262,6 +262,25 @@ def open_append(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
+def open_new(path: Path) -> int:
+    """Make the file `path`, private and empty, and open it to be written; the caller closes the descriptor."""
+    with telling(path, "write"):
+        faults.at("open", path)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[int]:
+    """Open the new file `path` for the block, and make it durable at its end; its folder is the caller's to sync."""
+    fd = open_new(path)
+    try:
+        yield fd
+        with telling(path, "write"):
+            _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
 def identity(path: Path) -> tuple[int, int]:
     """Return (inode, mtime_ns) of the file at `path`. Raises StorageError."""
     with telling(path, "look at"):

@@ -94,7 +94,7 @@ def damaged(home: Path, why: str) -> IntegrityError:
     """Return the error for a live state that does not open, with the way back."""
     good = newest_good(home)
     if good is None:
-        hint = "no kept state opens either: put a backup in its place"
+        hint = "no kept state opens either: upm backup restore makes a new project of a backup"
     else:
         hint = f"{good} is the newest good one; upm doctor --restore puts it in place and keeps the damaged file"
     context = {"path": str(home / layout.STATE), "newest_good": None if good is None else str(good)}

@@ -14,6 +14,7 @@ BLOBS: Final = "blobs/sha256"
 TRASH: Final = "trash"
 RUN: Final = "run"
 KEYS: Final = "keys"
+HELD: Final = "held"  # second names of what a backup reads, while it does; also in `blobs`, which may be another disk
 
 FOLDERS: Final = (HISTORY, LOG, COMPARISONS, "blobs", BLOBS, TRASH, RUN, KEYS)
 

@@ -45,7 +45,9 @@ def query(store: Store, text: str) -> Rows:
         _attach(connection, store.home)
         _make_views(connection, store.home)
         engine.lock_down(connection)
-        result = connection.execute(text)
+        result: Any = connection.execute(text)
+        if result is None:
+            raise UsageError("there is no query in that", hint="upm sql 'SHOW TABLES'")
         columns = [column[0] for column in result.description or ()]
         return Rows(columns, result.fetchall() if columns else [])
     except duckdb.Error as exc:

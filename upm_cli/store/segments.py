@@ -29,6 +29,11 @@ def paths(r: Reader) -> set[str]:
     return {row["path"] for row in r.query("segments.paths")}
 
 
+def list_all(r: Reader) -> list[Segment]:
+    """Return every registered file, by path."""
+    return [codec(Segment).decode(row) for row in r.query("segments.list_all")]
+
+
 def owners(r: Reader, kind: str) -> list[str]:
     """Return whose segments of `kind` there are."""
     return [row["owner"] for row in r.query("segments.owners", kind=kind)]

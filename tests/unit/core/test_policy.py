@@ -57,7 +57,7 @@ def test_once_some_are_listed_the_owner_is_nobody_special() -> None:
 def test_each_role_may_what_the_table_says(action: str) -> None:
     anybody = {"activate.shadow", "look", "rollback"}
     admins = {"override", "approve", "snapshot.release", "sync.lower", "unfreeze"}
-    admins |= {"keys.init", "keys.rotate", "keys.revoke", "snapshot.sign"}
+    admins |= {"keys.copy", "keys.init", "keys.rotate", "keys.revoke", "snapshot.sign"}
     expected = {
         "viewer": action in anybody,
         "wizard": action in anybody,

@@ -11,6 +11,9 @@ INSERT INTO segments (
 -- name: last
 SELECT * FROM segments WHERE kind = $kind AND owner = $owner ORDER BY last_seq DESC LIMIT 1;
 
+-- name: list_all
+SELECT * FROM segments ORDER BY path;
+
 -- name: owners
 SELECT DISTINCT owner FROM segments WHERE kind = $kind ORDER BY owner;
 

@@ -36,5 +36,8 @@ FROM (
 ) AS fresh
 WHERE snapshots.trainer = fresh.trainer AND snapshots.version = fresh.version AND snapshots.digest = fresh.digest;
 
+-- name: paths
+SELECT DISTINCT path FROM snapshots ORDER BY path;
+
 -- name: names
 SELECT trainer, version FROM snapshots ORDER BY trainer, version DESC;
