@@ -11,6 +11,7 @@ from upm_cli.clock import SystemClock
 from upm_cli.core.records import Segment, Stream, Trainer
 from upm_cli.errors import BusyError, IntegrityError, InvalidError, NotFoundError, UpmError
 from upm_cli.store import layout, outbox, segments, streams, trainers
+from upm_cli.store.engine import Engine
 from upm_cli.store.filelock import FileLock
 from upm_cli.store.session import Store
 
@@ -247,3 +248,26 @@ def test_opening_the_module_does_not_import_duckdb() -> None:
     code = "import sys, upm_cli.store.session; print('duckdb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_threads_may_attach_and_detach_at_once(store: Store) -> None:
+    """As one that reads a newer state while another prepares the next one."""
+    engine, failures = Engine(store.home), []
+    files = [store.home / f"{name}.duckdb" for name in ("one", "other")]
+
+    def swap(path: Path) -> None:
+        try:
+            for _ in range(300):
+                engine.detach(engine.attach(path, read_only=False))
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=swap, args=(path,)) for path in files]
+    for path in files:
+        path.write_bytes((store.home / "state.duckdb").read_bytes())
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    assert failures == []

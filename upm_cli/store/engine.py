@@ -6,6 +6,7 @@ engine without a file of its own and attaches copies of the state to it, which t
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +60,7 @@ class Engine:
 
     def __init__(self, home: Path) -> None:
         self.usable = True
+        self._using = threading.Lock()  # a connection serves one thread at a time, and says so with an error
         self._connection = connect(home)
         lock_down(self._connection)
         self._numbers = itertools.count(1)
@@ -69,14 +71,15 @@ class Engine:
     def attach(self, path: Path, *, read_only: bool) -> str:
         """Attach the state file at `path` and return its name."""
         name = f"s{next(self._numbers)}"
-        with self.watched():
+        with self._using, self.watched():
             self._connection.execute(_ATTACH[read_only].replace("name", name), {"path": str(path)})
         return name
 
     def cursor(self, name: str) -> "duckdb.DuckDBPyConnection":
         """Return a cursor of its own, in which the tables of `name` need no prefix."""
         with self.watched():
-            cursor = self._connection.cursor()
+            with self._using:
+                cursor = self._connection.cursor()
             cursor.execute(f"USE {name}")
         return cursor
 
@@ -93,7 +96,7 @@ class Engine:
 
     def detach(self, name: str) -> None:
         """Let go of the file; its cursors must be closed."""
-        with self.watched():
+        with self._using, self.watched():
             self._connection.execute(f"DETACH {name}")
 
     def abandon(self, name: str) -> None:
