@@ -19,12 +19,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `key` into each row; `title` and `show` are for the table people see."""
+    """One column: `key` into each row; the rest is for the table people see.
+
+    Where the terminal has too little room, columns are left out, those with the highest `spare` first; 0: never.
+    """
 
     key: str
     title: str = ""
     right: bool = False
     show: Callable[[Any], str] | None = None
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def validate(
         for check in checks
     ]
     columns = [
-        Column("status", "", show=lambda status: f"{_SYMBOLS[status]} {status}"),
+        Column("status", "STATUS", show=lambda status: f"{_SYMBOLS[status]} {status}"),
         Column("name", "CHECK"),
         Column("detail", "DETAIL"),
         *([] if ctx.output == "table" else [Column("hint")]),
