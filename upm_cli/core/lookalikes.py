@@ -43,6 +43,14 @@ def did_you_mean(names: Iterable[str]) -> str:
     return in_words({name: wanted for name, wanted in lookalikes(names).items() if wanted != "features"})
 
 
+def labels_alone(names: Iterable[str]) -> str:
+    """Return what to do with a table of labels that came after their windows; nothing for any other table."""
+    given = set(names)
+    if not {"window_id", "label"} <= given or given & {"window_start", "window_end"}:
+        return ""
+    return 'labels that come after their windows are lines of JSON: {"window_id": …, "label": …}'
+
+
 def _alike(wanted: str, names: list[str]) -> str | None:
     plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
     for word in (wanted.replace("_", ""), *_SYNONYMS[wanted].split()):
