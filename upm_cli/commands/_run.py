@@ -122,6 +122,11 @@ def usage_error(error: typer.TyperException, command: str = "upm") -> UsageError
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
 
 
+def was_interrupted(error: Exception) -> bool:
+    """Say whether `error` is what DuckDB makes of Ctrl-C while it runs a query or opens a file."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+
+
 def _as_object(error: UpmError) -> dict[str, Any]:
     return {
         "code": error.code,
