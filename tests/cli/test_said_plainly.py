@@ -1,5 +1,6 @@
 """What somebody sees who uses upm for the first time, and makes the usual mistakes."""
 
+import getpass
 import json
 import signal
 import subprocess
@@ -109,6 +110,8 @@ def test_resuming_what_is_not_paused_says_so(fresh: Shell) -> None:
     assert fresh("resume", "main", "-o", "table").out == "main is not paused\n"
     assert fresh("pause", "main", "-o", "table").out == "main paused\n"
     assert fresh("pause", "main", "-o", "table").out == "main is already paused\n"
+    (problem,) = fresh.json("status")["problems"]
+    assert problem["problem"] == f"paused: asked by {getpass.getuser()}"
 
 
 def test_a_broken_configuration_is_shown_in_lines(fresh: Shell) -> None:
