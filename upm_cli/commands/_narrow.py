@@ -11,22 +11,30 @@ from typing import Final
 GAP: Final = 3  # between two columns
 _SHORT: Final = (24, 12)  # a text up to this long stays on one line, a longer one gets that much: tried in this order
 _WORD: Final = 32  # a longer word, such as a path or a digest, may be broken
+_RARE: Final = 16  # what a column gets of which only few texts are long: those are broken into lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a column wants, in terminal cells: the longest of its texts, and of their words.
+    """What a column wants, in terminal cells: the longest of its texts and of their words, and what most texts want.
 
     The higher `spare`, the sooner it is left out; 0: never.
     """
 
     longest: int
     word: int
+    usual: int
     empty: bool = False
     spare: int = 0
 
+    @property
+    def is_rarely_long(self) -> bool:
+        return self.usual <= _RARE and self.longest > _SHORT[0]
+
     def least(self, short: int) -> int:
         """The width below which it would look broken."""
+        if self.is_rarely_long:
+            return _RARE
         return min(self.longest, max(short, min(self.word, _WORD)))
 
 
@@ -42,9 +50,10 @@ def arrange(needs: Sequence[Need], room: int) -> Layout:
     """Return how to lay out columns in `room` cells; the first column is always beside."""
     long = [index for index, need in enumerate(needs) if need.longest > _SHORT[0]]
     long.sort(key=lambda index: -needs[index].longest)
+    often = [index for index in long if not needs[index].is_rarely_long]
     spare = sorted((index for index, need in enumerate(needs) if need.spare), key=lambda i: (-needs[i].spare, -i))
     empty = [index for index, need in enumerate(needs) if need.empty]
-    first_to_go = [*empty, *long, *spare]
+    first_to_go = [*empty, *often, *spare]
     for short in _SHORT:
         beside = _fitting(needs, room, short, first_to_go)
         if _total(needs, beside, short) <= room:

@@ -65,9 +65,11 @@ def _needs(columns: "Sequence[Column]", rows: Sequence[Sequence[str]]) -> list[N
     for index, column in enumerate(columns):
         cells = [row[index] for row in rows]
         texts = [_heading(column), *cells]
+        lengths = sorted(map(cell_len, cells)) or [0]
         needs.append(
             Need(
                 longest=max(map(cell_len, texts)),
+                usual=lengths[len(lengths) * 3 // 4],
                 word=max((cell_len(word) for text in texts for word in text.split()), default=0),
                 empty=not any(cells),
                 spare=column.spare,

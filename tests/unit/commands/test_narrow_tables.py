@@ -84,6 +84,15 @@ def test_long_texts_go_under_their_row(terminal: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_one_long_value_does_not_send_all_the_others_under_their_rows(terminal: pytest.MonkeyPatch) -> None:
+    columns = [Column("setting"), Column("value"), Column("where")]
+    rows = [[f"a.setting.with.a.long.name.{n}", f"{n}", "default"] for n in range(10)]
+    rows.append(["policy.canary_tenants", "[one, two, three, four, five, six, seven]", "upm.yaml:7"])
+    lines = drawn(terminal, 64, columns, rows).splitlines()
+    assert lines[2:12] == [f"{name}   {value}{' ' * 22}default" for name, value, _ in rows[:10]]
+    assert "value:" not in "".join(lines)
+
+
 def test_a_terminal_narrower_than_a_word_still_shows_everything(terminal: pytest.MonkeyPatch) -> None:
     text = drawn(terminal, 9, [Column("a", "A"), Column("b", "B")], [["quarantined", "yes"]])
     assert "".join(text.split()).startswith("A─────────quarantined")
@@ -91,7 +100,10 @@ def test_a_terminal_narrower_than_a_word_still_shows_everything(terminal: pytest
 
 
 NEEDS = st.builds(
-    lambda longest, word, empty, spare: Need(longest=longest, word=min(word, longest), empty=empty, spare=spare),
+    lambda longest, word, usual, empty, spare: Need(
+        longest=longest, word=min(word, longest), usual=min(usual, longest), empty=empty, spare=spare
+    ),
+    st.integers(1, 120),
     st.integers(1, 120),
     st.integers(1, 120),
     st.booleans(),
