@@ -54,6 +54,27 @@ def test_following_ends_when_nobody_reads_any_more(
         assert following.stderr.read() == b""
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("snapshot", "list", "--trainer", "main"), "TRAINER stands without an option: upm snapshot list TRAINER"),
+        (("rollback", "--trainer", "main"), "TRAINER stands without an option: upm rollback TRAINER"),
+        (("snapshot", "list", "--trainers", "main"), "upm snapshot list --help"),
+        (("snapshot", "list", "--help-me"), "did you mean --help? upm snapshot list --help"),
+    ],
+)
+def test_an_argument_written_as_an_option_is_put_right(fresh: Shell, words: tuple[str, ...], hint: str) -> None:
+    option = next(word for word in words if word.startswith("--"))
+    said = f"error[UPM-E020]: no such option: {option}\nhint: {hint}\n"
+    assert fresh.refused(2, "UPM-E020", *words).err == said
+
+
+def test_the_only_command_of_a_group_is_the_one_that_was_meant(fresh: Shell) -> None:
+    assert fresh.refused(2, "UPM-E026", "completion", "bash").err.endswith(
+        "hint: did you mean: upm completion show bash\n"
+    )
+
+
 def test_labels_that_come_later_are_counted_by_check(fresh: Shell) -> None:
     label = {"window_id": "w000001", "label": 1}
     source = fresh.write("labels.jsonl", label, {**label, "window_id": "w000002"}, fresh.event(3))
