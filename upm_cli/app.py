@@ -18,7 +18,7 @@ from upm_cli.commands._context import Context, Globals
 from upm_cli.commands._globals import Frame, root_command
 from upm_cli.commands._group import COMPLETE, Entry, LazyGroup, new_group, offer_words
 from upm_cli.commands._output import flush, let_go, write
-from upm_cli.commands._run import Run, usage_error
+from upm_cli.commands._run import Run, usage_error, was_interrupted
 from upm_cli.errors import UpmError, UsageError
 from upm_cli.exit_codes import ExitCode
 
@@ -122,7 +122,11 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> in
         named = next((f"upm {name}" for name, _, _ in _COMMANDS if run.argv[:1] == [name]), "upm")
         code = run.report(usage_error(exc, named))
     except Exception as exc:  # the one last catcher of this process
-        code = run.report(run.crashed(exc))
+        if was_interrupted(exc):
+            run.say.note("interrupted")
+            code = ExitCode.INTERRUPTED
+        else:
+            code = run.report(run.crashed(exc))
     return int(code)
 
 

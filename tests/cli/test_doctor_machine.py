@@ -67,19 +67,27 @@ def test_what_killed_processes_left_is_found_and_removed_and_that_is_on_record(p
     assert ledger.read(project.home)[-1] == entry
 
 
-def test_statuses_of_the_dead_go_and_those_of_the_living_and_of_failures_stay(project: Project) -> None:
+def test_statuses_of_the_dead_go_and_those_of_the_living_of_failures_and_of_an_ordinary_end_stay(
+    project: Project,
+) -> None:
     now_ms = SystemClock().now_ms()
     for name, state, age_ms in (
         ("dead", "running", HOUR_MS),
         ("alive", "running", HOUR_MS),
         ("failed", "failed", HOUR_MS),
+        ("stopped", "stopped", HOUR_MS),
     ):
         runfiles.write_status(project.home, name, {"lease": name, "state": state, "at_ms": now_ms - age_ms})
     runfiles.write_status(project.home, "odd", {"lease": "../..", "state": "running", "at_ms": 0})
     with lease.acquire(project.home, "alive", "upm train"):
         assert "1 status files of dead processes" in project.status("status_files")
         project("--fix")
-    assert [status["worker"] for status in runfiles.read_statuses(project.home)] == ["alive", "failed", "odd"]
+    assert [status["worker"] for status in runfiles.read_statuses(project.home)] == [
+        "alive",
+        "failed",
+        "odd",
+        "stopped",
+    ]
 
 
 def test_modes_are_closed(project: Project) -> None:

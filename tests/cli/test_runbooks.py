@@ -293,6 +293,7 @@ def test_the_quickstart_from_a_file_to_agents_and_back(tmp_path: Path, on_path: 
     with duckdb.connect(tmp_path / "shop/.upm/state.duckdb", read_only=True) as connection:
         newest = "SELECT kind FROM activations WHERE ring = 'global' ORDER BY epoch DESC LIMIT 1"
         assert connection.execute(newest).fetchall() == [("rollback",)]
+        assert connection.execute("SELECT read, late FROM streams").fetchall() == [(10_200, 0)]
     told = [
         json.loads(line)
         for path in (tmp_path / "shop/served").glob("*.jsonl")

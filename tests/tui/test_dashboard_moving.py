@@ -322,3 +322,14 @@ def test_no_prompt_hides_more_than_the_keys(show: Any) -> None:
         assert re.match(r"^ /", hand.text.splitlines()[-1])
 
     show(board(), steps)
+
+
+def test_escape_takes_away_what_is_said_in_the_corner(show: Any) -> None:
+    async def steps(hand: Any) -> None:
+        hand.app.say("trainer main has no rollout", severity="error", seconds=3600)
+        await hand.settle()
+        assert "no rollout" in hand.said
+        await hand.press("escape")
+        assert hand.said == ""
+
+    show(board(), steps)

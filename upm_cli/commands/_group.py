@@ -74,7 +74,8 @@ class PlainGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = nearest(name, self.list_commands(ctx))
+            known = self.list_commands(ctx)
+            near = f"{known[0]} {name}" if len(known) == 1 else nearest(name, known)  # upm completion bash
             path = ctx.command_path
             hint = f"did you mean: {path} {near}" if near else f"{path} --help lists them"
             raise UsageError(f"no command {name!r}", hint=hint, code="UPM-E026")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +20,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `key` into each row; `title` and `show` are for the table people see."""
+    """One column: `key` into each row; the rest is for the table people see.
+
+    Where the terminal has too little room, columns are left out, those with the highest `spare` first; 0: never.
+    """
 
     key: str
     title: str = ""
     right: bool = False
     show: Callable[[Any], str] | None = None
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,18 @@ def flush() -> None:
     """Hand what was written to the operating system. Raises StorageError like `write`."""
     with _telling():
         sys.stdout.flush()
+
+
+def check_reader() -> None:
+    """Raise BrokenPipeError when whoever read our pipe has left; only a write would tell otherwise."""
+    try:
+        out = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file, as in a test
+        return
+    left = select.poll()
+    left.register(out, 0)  # of errors poll tells without being asked
+    if any(event & select.POLLERR for _, event in left.poll(0)):
+        raise BrokenPipeError
 
 
 def let_go() -> None:

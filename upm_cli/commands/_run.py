@@ -117,9 +117,25 @@ def usage_error(error: typer.TyperException, command: str = "upm") -> UsageError
     message = getattr(error, "format_message", error.__str__)()
     context: Any = getattr(error, "ctx", None)
     hint = f"{context.command_path if context is not None else command} --help"
-    if guess := nearest(getattr(error, "option_name", None) or "", getattr(error, "possibilities", None) or ()):
+    option = getattr(error, "option_name", None) or ""
+    if given := _argument_called(context, option):
+        message, hint = message.partition(" (")[0], f"{given} stands without an option: {context.command_path} {given}"
+    elif guess := nearest(option, getattr(error, "possibilities", None) or ()):
         message, hint = message.partition(" (")[0], f"did you mean {guess}? {hint}"
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
+
+
+def _argument_called(context: Any, option: str) -> str:
+    """Return the metavar of the argument that somebody wrote as the unknown `option`; nothing when there is none."""
+    params = context.command.params if context is not None else ()
+    name = option.lstrip("-").replace("-", "_")
+    found = (param for param in params if param.param_type_name == "argument" and param.name == name)
+    return next((str(param.metavar or name.upper()).strip("[]") for param in found), "")
+
+
+def was_interrupted(error: Exception) -> bool:
+    """Say whether `error` is what DuckDB makes of Ctrl-C while it runs a query or opens a file."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
 
 
 def _as_object(error: UpmError) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def verify(
         Column("signature", "SIGNATURE"),
         Column("signed_by", "BY"),
         Column("path", "FILE"),
-        Column("problem"),
+        Column("problem", "PROBLEM"),
     ]
     payload = {"trainer": name, "verified": found, "passed": len(found) - len(bad), "failed": len(bad)}
     emit(ctx, payload, Table(key="verified", columns=columns, empty=f"{name} has no snapshots yet"))

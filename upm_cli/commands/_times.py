@@ -9,6 +9,8 @@ from upm_cli.errors import UsageError
 
 _DAY: Final = re.compile(r"(now|today|yesterday)?\s*(?:(?<!\S)(\d{1,2}:\d{2}))?")
 
+_TIMES: Final = "write 30m, 24h, 7d, or 2026-11-23T12:00Z"
+
 
 def is_duration(text: str) -> bool:
     """Whether `text` is to be read as a duration ("24h"); otherwise it is an instant ("2026-11-23T12:00Z")."""
@@ -21,9 +23,7 @@ def instant_ms(text: str, option: str) -> int:
         at = datetime.fromisoformat(text)
         return int(at.astimezone().timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
-        raise UsageError(
-            f"{option} {text!r} is no time", hint="write 24h, 7d, or 2026-11-23T12:00Z", code="UPM-E029"
-        ) from exc
+        raise UsageError(f"{option} {text!r} is no time", hint=_TIMES, code="UPM-E029") from exc
 
 
 def since_ms(text: str, now_ms: int) -> int:
@@ -33,7 +33,10 @@ def since_ms(text: str, now_ms: int) -> int:
     """
     if not is_duration(text):
         return max(0, instant_ms(text, "--since"))
-    return max(0, now_ms - int(duration_s(text, "--since") * 1000))
+    try:
+        return max(0, now_ms - int(duration_s(text, "--since") * 1000))
+    except UsageError as exc:
+        raise UsageError(f"--since {text!r} is no time", hint=_TIMES, code="UPM-E029") from exc
 
 
 def moment_ms(text: str, now_ms: int, option: str) -> int:

@@ -67,7 +67,7 @@ def doctor(
         more |= {"bundle": str(target), "bundle_members": bundles.write(target, _subject(ctx), found)}
         ctx.say.note(f"wrote {target}: read it before you send it")
     columns = [
-        Column("status", "", show=lambda status: f"{_SYMBOLS[status]} {status}"),
+        Column("status", "STATUS", show=lambda status: f"{_SYMBOLS[status]} {status}"),
         Column("name", "WHAT"),
         Column("detail", "DETAIL"),
         *([] if ctx.output == "table" else [Column("hint")]),

@@ -11,7 +11,7 @@ from upm_cli.commands._context import Context
 from upm_cli.commands._dead_letters import dead_letters
 from upm_cli.commands._globals import command
 from upm_cli.commands._group import new_group
-from upm_cli.commands._output import Column, Table, emit, emit_line
+from upm_cli.commands._output import Column, Table, check_reader, emit, emit_line
 from upm_cli.commands._times import since_ms
 
 _LINE = ("time", "type", "source", "data")
@@ -53,7 +53,7 @@ def events(
         ctx.globals = replace(ctx.globals, output="jsonl")
     after_ms = since_ms(since, ctx.clock.now_ms()) if since else None
     if follow:
-        for event in follow_events(ctx.store, ctx.clock, types or (), after_ms):
+        for event in follow_events(ctx.store, ctx.clock, types or (), after_ms, check=check_reader):
             emit_line(ctx, event, _LINE)
         return
     columns = [

@@ -129,6 +129,8 @@ def _checked(result: Mapping[str, Any]) -> str:
         head = f"{made}, {result['outcomes']:,} outcomes"
     else:
         head = f"{result['windows']:,} windows, {result['labels']:,} with a label"
+        if result["later_labels"]:
+            head += f", {result['later_labels']:,} labels of windows that came before"
     lines = [f"{head}, {result['rejected']:,} rejected"]
     lines += reason_lines(result["reasons"])
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import typer
 
 from upm_cli.commands._context import Context
 from upm_cli.commands._globals import command
-from upm_cli.commands._output import Column, Table, emit, emit_line
+from upm_cli.commands._output import Column, Table, check_reader, emit, emit_line
 from upm_cli.errors import NotFoundError
 
 _KEYS = ("at", "worker", "level", "text")
@@ -57,6 +57,7 @@ def logs(
             emit_line(ctx, asdict(line), _KEYS)
         while True:
             ctx.clock.sleep(_POLL_S)
+            check_reader()
             for line in following.poll():
                 emit_line(ctx, asdict(line), _KEYS)
     finally:

@@ -41,7 +41,7 @@ def list_(ctx: Context) -> None:
         Column("sent", "SENT", right=True),
         Column("failures", "FAILURES", right=True),
         Column("given_up", "GIVEN UP", right=True),
-        Column("last_sent_at", "LAST SENT"),
+        Column("last_sent_at", "LAST SENT", show=lambda at: at[:19].replace("T", " ") + "Z"),
         Column("last_error", "LAST ERROR"),
     ]
     empty = "no webhook is set up; in upm.yaml: notify: {webhooks: [{name: ops, url: https://…}]}"

@@ -47,6 +47,6 @@ def _set(ctx: Context, given: str | None, desired: str) -> None:
         known, will_change = trainers.set_desired(
             ctx.store, ctx.clock, name, desired, actor=ctx.actor, reason=ctx.change.reason
         )
-    word = "paused" if desired == "pause" else "resumed"
-    said = f"{name} {'would be ' if ctx.change.dry_run else ''}{word}" if will_change else f"{name} is already {word}"
+    word, already = ("paused", "is already paused") if desired == "pause" else ("resumed", "is not paused")
+    said = f"{name} {'would be ' if ctx.change.dry_run else ''}{word}" if will_change else f"{name} {already}"
     emit(ctx, {"trainer": name, "desired": desired, "changed": will_change and not ctx.change.dry_run}, text=said)

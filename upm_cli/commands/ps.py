@@ -32,11 +32,11 @@ def ps(
         Column("name", "WORKER"),
         Column("state", "STATE"),
         Column("pid", "PID", right=True),
-        Column("rss_bytes", "RSS", right=True, show=lambda size: f"{size / 1e6:,.0f} MB"),
-        Column("cpu_percent", "CPU %", right=True, show=lambda share: f"{share:.0f}"),
+        Column("rss_bytes", "RSS", right=True, show=lambda size: f"{size / 1e6:,.0f} MB", spare=2),
+        Column("cpu_percent", "CPU %", right=True, show=lambda share: f"{share:.0f}", spare=2),
         Column("restarts", "RESTARTS", right=True),
         Column("lag", "LAG", right=True, show=lambda rows: f"{rows:,}"),
-        Column("since", "SINCE", show=lambda at: at[:19].replace("T", " ") + "Z"),
+        Column("since", "SINCE", show=lambda at: at[:19].replace("T", " ") + "Z", spare=2),
         Column("reason", "WHY"),
     ]
     rows = [line for row in found["workers"] for line in _lines(row, jobs=jobs)]

@@ -118,13 +118,13 @@ def list_(ctx: Context, trainer: TrainerArg = None) -> None:
         Column("flags", "FLAGS", show=" ".join),
         Column("windows", "WINDOWS", right=True, show=lambda count: f"{count:,}"),
         Column("metrics", "LOSS", right=True, show=lambda found: decimals(losses.of_metrics(found)["progressive"])),
-        Column("size_bytes", "BYTES", right=True, show=lambda count: f"{count:,}"),
-        Column("codec", "CODEC"),
-        Column("parent", "PARENT", right=True),
-        Column("created_at", "CREATED"),
-        Column("digest", "SHA256", show=lambda digest: digest[:12]),
-        Column("signature", "SIGNATURE"),
-        Column("signed_by", "BY", show=lambda keyid: keyid[:8]),
+        Column("size_bytes", "BYTES", right=True, show=lambda count: f"{count:,}", spare=2),
+        Column("codec", "CODEC", spare=2),
+        Column("parent", "PARENT", right=True, spare=2),
+        Column("created_at", "CREATED", show=lambda at: at[:19].replace("T", " ") + "Z", spare=1),
+        Column("digest", "SHA256", show=lambda digest: digest[:12], spare=2),
+        Column("signature", "SIGNATURE", spare=2),
+        Column("signed_by", "BY", show=lambda keyid: keyid[:8], spare=2),
     ]
     empty = f"{name} has no snapshots yet: they appear as it trains, or with upm snapshot create {name}"
     shots = [

@@ -94,13 +94,13 @@ _TABLE = Table(
     columns=[
         Column("shown_state", "STATE"),
         Column("name", "TRAINER"),
-        Column("mode", "MODE"),
+        Column("mode", "MODE", spare=1),
         Column("shown_active", "ACTIVE"),
         Column("shown_stage", "STAGE"),
         Column("shown_drift", "P95"),
-        Column("trained", "TRAINED", right=True),
-        Column("shown_rate", "WIN/S", right=True),
-        Column("lag", "LAG", right=True),
+        Column("trained", "TRAINED", right=True, spare=2),
+        Column("shown_rate", "WIN/S", right=True, spare=2),
+        Column("lag", "LAG", right=True, spare=2),
     ],
     empty="no trainers yet: upm train --source FILE",
 )

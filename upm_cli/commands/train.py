@@ -1,6 +1,6 @@
 """`upm train`: learn from a stream until it is used up, or follow it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -100,44 +100,70 @@ def train(
     result |= {"elapsed_s": round(ctx.clock.monotonic_s() - started_s, 3), "restarts": ended.restarts}
     result |= {"run": dict(refused.windows), "refused": refused.row()}
     if ctx.output != "table":
-        ctx.say.note(_summary(result, sources, nothing_read=False).splitlines()[0])  # the one line of a cron log
-    text = _summary(result, sources, nothing_read=bool(sources) and refused.nothing_read)
+        ctx.say.note(_head(result))  # the one line of a cron log
+    nothing_read = bool(sources) and refused.nothing_read
+    text = _summary(result, details, sources, nothing_read=nothing_read, stopped=ended.signal is not None)
     if refused.windows["read"] and 0 < (refused.newest_ms or 0) < _SECONDS_BELOW_MS:
         ctx.say.warn("all windows are of the year 1970 or soon after: whole numbers are milliseconds, not seconds")
     emit(ctx, result, text=text)
     return ended.exit_code
 
 
-def _summary(result: Mapping[str, Any], sources: list[str], *, nothing_read: bool) -> str:
+def _head(result: Mapping[str, Any]) -> str:
     from upm_cli.ops import losses
 
+    windows = result["windows"]
+    return (
+        f"{result['trainer']}: {windows['trained']:,} windows learned of {windows['read']:,} read, "
+        f"{losses.in_words(result['loss'])}, {result['elapsed_s']:.1f} s{brief(result['refused'])}"
+    )
+
+
+def _summary(
+    result: Mapping[str, Any], details: Mapping[str, Any], sources: list[str], *, nothing_read: bool, stopped: bool
+) -> str:
     windows, versions = result["windows"], result["snapshots"]
     made = f"v{versions[0]:04d}…v{versions[-1]:04d}" if len(versions) > 1 else "".join(f"v{v:04d}" for v in versions)
     lines = [
-        f"{result['trainer']}: {windows['trained']:,} windows learned of {windows['read']:,} read, "
-        f"{losses.in_words(result['loss'])}, {result['elapsed_s']:.1f} s{brief(result['refused'])}",
+        _head(result),
         "  " + "  ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in windows.items() if key != "read"),
-        *_this_run(result, nothing_read=nothing_read),
+        *_this_run(result, nothing_read=nothing_read, stopped=stopped),
         f"  snapshots made: {made or 'none'}",
         *report(result["refused"], result["trainer"]),
     ]
     if not windows["read"] and not sources:
         lines.append("  no source was given and the log is empty: upm train --source FILE")
+    elif drifting := _drifting(details, versions):
+        lines += drifting
     elif versions:
         lines.append(f"  next: upm rollout start {result['trainer']}")
     return "\n".join(lines)
 
 
-def _this_run(result: Mapping[str, Any], *, nothing_read: bool) -> list[str]:
+def _drifting(details: Mapping[str, Any], versions: Sequence[int]) -> list[str]:
+    """Return what is to be said before anything is published: what this run made is barred, or drifts."""
+    p95, limit = details["drift"]["p95"], details["drift"]["limit"]
+    barred = [version for version in versions if version in details["quarantined"]]
+    lines = [f"  quarantined: {', '.join(f'v{version:04d}' for version in barred)}"] if barred else []
+    if versions and p95 is not None and p95 >= limit:
+        lines.append(
+            f"  drift: P95 {p95:.3f} reached the limit {limit:g}, which is in the unit of the label: "
+            "drift_monitor.drift_threshold in upm.yaml"
+        )
+    return [*lines, f"  next: upm drift-report {details['name']}"] if lines else []
+
+
+def _this_run(result: Mapping[str, Any], *, nothing_read: bool, stopped: bool) -> list[str]:
     """Return what became of what this run read, where that is not what the totals say."""
     run = result["run"]
+    if nothing_read and stopped:
+        return ["  stopped before anything new was read; what was committed is safe: run it again"]
     if nothing_read:
         return ["  nothing new was read: the sources are empty, or were read before"]
     lines = []
-    if run != result["windows"]:
-        lines.append(
-            "  in this run: " + "  ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in run.items() if count)
-        )
+    grown = [f"{key.replace('_', ' ')} {count:,}" for key, count in run.items() if count > 0]
+    if run != result["windows"] and grown:
+        lines.append(f"  in this run: {'  '.join(grown)}")
     if run["unlabelled"] and not run["trained"]:
         lines += [
             "  nothing was learned, as no window has a label: it is in the field `label`, beside features,",

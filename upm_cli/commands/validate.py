@@ -47,14 +47,16 @@ def validate(
         for check in checks
     ]
     columns = [
-        Column("status", "", show=lambda status: f"{_SYMBOLS[status]} {status}"),
+        Column("status", "STATUS", show=lambda status: f"{_SYMBOLS[status]} {status}"),
         Column("name", "CHECK"),
-        Column("detail", "DETAIL"),
+        Column("detail", "DETAIL", show=lambda detail: str(detail).partition("\n")[0]),
         *([] if ctx.output == "table" else [Column("hint")]),
     ]
     emit(ctx, {"checks": rows, "passed": passed, "failed": len(failed)}, Table(key="checks", columns=columns))
     if ctx.output == "table":
         for check in checks:
+            if rest := check.detail.partition("\n")[2]:
+                ctx.say.note(rest)
             if check.hint:
                 ctx.say.note(f"{check.name}: {check.hint}")
     elif failed:

@@ -1,7 +1,7 @@
 """Fields of a record that look like those a window has: people call the same thing by other names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from upm_cli.nearest import nearest
@@ -41,6 +41,14 @@ def in_words(meant: dict[str, str]) -> str:
 def did_you_mean(names: Iterable[str]) -> str:
     """Return the question for the columns `names` of a table, where every other column may be a feature."""
     return in_words({name: wanted for name, wanted in lookalikes(names).items() if wanted != "features"})
+
+
+def labels_alone(names: Sequence[str]) -> str:
+    """Return what to do with a table of labels that came after their windows; nothing for any other table."""
+    given = set(names)
+    if not {"window_id", "label"} <= given or given & {"window_start", "window_end"} or did_you_mean(names):
+        return ""
+    return 'labels that come after their windows are lines of JSON: {"window_id": …, "label": …}'
 
 
 def _alike(wanted: str, names: list[str]) -> str | None:

@@ -144,7 +144,7 @@ def _refuse_other(key: str, mine: Mapping[str, Adapter], rows: Sequence[Adapter]
             if before != after:
                 raise UsageError(
                     f"adapter {key} is there already, with {name} {before}, not {after}",
-                    hint=f"choose another key, or first: upm adapter remove {key}",
+                    hint=f"choose another name, or first: upm adapter remove {key}",
                     code="UPM-E121",
                 )
         kept = ("token_file", "ca_file", "is_shadow")

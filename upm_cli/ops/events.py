@@ -1,7 +1,7 @@
 """Everything that was told: events, ledger entries and telemetry, as CloudEvents in the order of time."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -45,12 +45,17 @@ def cloud_events(store: Store, patterns: Sequence[str] = (), since_ms: int | Non
 
 
 def follow(
-    store: Store, clock: Clock, patterns: Sequence[str] = (), since_ms: int | None = None
+    store: Store,
+    clock: Clock,
+    patterns: Sequence[str] = (),
+    since_ms: int | None = None,
+    *,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the events and ledger entries at or after `since_ms` (None: from now on), then those that come, for ever.
 
     Each comes once, those of one commit in the order of their times. Telemetry and comparisons are not followed.
-    Raises UsageError for a pattern that no event has.
+    `check` is called at every look; what it raises ends this. Raises UsageError for a pattern that no event has.
     """
     for pattern in patterns:
         _check(pattern)
@@ -77,6 +82,7 @@ def follow(
             for event in heapq.merge(*parts, key=lambda event: str(event["time"])):
                 if event["time"] >= since and (not patterns or any(fnmatchcase(event["type"], p) for p in patterns)):
                     yield event
+        check()
         clock.sleep(_LOOK_S)
 
 

@@ -22,9 +22,9 @@ SHOWN_REJECTS: Final = 20  # one by one
 def check(specs: Sequence[str], format: str = "auto") -> dict[str, Any]:
     """Read and decode everything `specs` name, and write nothing.
 
-    Returns `{windows, labels, rejected, reasons, rejects: [{source, offset, reason}]}`: windows, how many of them have
-    a label, how many records are no windows, why (see `Tally.reasons`), and the first of these. Raises UpmError when a
-    source can't be read.
+    Returns `{windows, labels, later_labels, rejected, reasons, rejects: [{source, offset, reason}]}`: windows, how many
+    of them have a label, labels of windows that came before, how many records are neither, why (see `Tally.reasons`),
+    and the first of these. Raises UpmError when a source can't be read.
     """
     decoder, counts, seen = Decoder(), Counter[str](), _Seen()
     for source in (source for spec in specs for source in open_sources(spec, format)):
@@ -33,9 +33,10 @@ def check(specs: Sequence[str], format: str = "auto") -> dict[str, Any]:
             windows = decoded.batch.kind == RowKind.WINDOW
             counts["windows"] += int(windows.sum())
             counts["labels"] += int((windows & (decoded.batch.label_kind != LabelKind.NONE)).sum())
+            counts["later_labels"] += int((decoded.batch.kind == RowKind.LABEL).sum())
             counts["rejected"] += len(decoded.rejects)
             seen.note(decoded.rejects, chunk, is_window=True)
-    return {name: counts[name] for name in ("windows", "labels", "rejected")} | seen.told()
+    return {name: counts[name] for name in ("windows", "labels", "later_labels", "rejected")} | seen.told()
 
 
 def check_outcomes(specs: Sequence[str]) -> dict[str, Any]:

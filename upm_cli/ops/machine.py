@@ -89,6 +89,8 @@ def _is_stale(home: Path, status: dict[str, Any], now_ms: int) -> bool:
         age_ms = now_ms - int(status.get("at_ms", 0))
     except (UpmError, ValueError, TypeError, KeyError):
         return False  # nothing a worker of ours would write: a person put it there
+    if status.get("state") == "stopped":
+        return False  # it ended as it was asked to: an ordinary upm down, or the end of the input
     failed = status.get("state") in ("failed", "fatal", "errored")
     return age_ms > (DAY_MS if failed else LONG_S * 1000)
 

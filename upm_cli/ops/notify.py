@@ -88,6 +88,9 @@ def secret_of(webhook: "WebhookSettings", project: Path) -> bytes | None:
     path = project / Path(webhook.secret_file).expanduser()
     try:
         return notices.secret_bytes(read_token(path).value)
+    except NotFoundError as exc:
+        said = f"there is no secret file {path}: upm notify secret {webhook.secret_file} makes one"
+        raise NotFoundError(said, code=exc.code) from exc
     except UpmError as exc:
         raise type(exc)(exc.message, hint="upm notify secret FILE makes one", code=exc.code) from exc
     except ValueError as exc:

@@ -147,6 +147,13 @@ def as_json(found: Standing) -> dict[str, Any]:
     }
 
 
+def _detail(gate: GateResult) -> str:
+    """Return what a gate says in words. A record keeps those of the decision as they were, to be worked out again."""
+    if gate.gate == "hold" and gate.numbers.get("need_ms") == 0:
+        return f"{gate.detail.rpartition(' of ')[0]}; no time is asked for"
+    return gate.detail
+
+
 def gate_json(gate: GateResult) -> dict[str, Any]:
     """Return what a gate says: `says` is yes, no, wait where time opens it, or unknown where nobody can tell yet."""
     context = {
@@ -158,7 +165,7 @@ def gate_json(gate: GateResult) -> dict[str, Any]:
         "gate": gate.gate,
         "allowed": gate.allowed,
         "says": _says(gate),
-        "detail": gate.detail,
+        "detail": _detail(gate),
         "satisfy": "" if gate.allowed else gate.satisfy,
         "numbers": context,
     }

@@ -105,7 +105,7 @@ def set_desired(
         changed = replace(
             trainer,
             desired=desired,
-            pause_reason=(reason or "asked") if paused else None,
+            pause_reason=(reason or f"asked by {actor}") if paused else None,
             status=trainer.status if working else idle,
             updated_at_ms=clock.now_ms(),
         )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from upm_cli.core.lookalikes import REQUIRED, did_you_mean
+from upm_cli.core.lookalikes import REQUIRED, did_you_mean, labels_alone
 from upm_cli.errors import InvalidError
 from upm_cli.sources.base import Chunk
 from upm_cli.sources.decode import Collected, RowColumns, collect, kept_of
@@ -49,7 +49,8 @@ def read_header(line: bytes, path: str) -> list[str]:
         problem = f"has no column {', '.join(missing)}" if missing else f"has the column {twice[0]} twice"
         raise InvalidError(
             f"{path}: the CSV header {problem}",
-            hint=f"{_separated(header) or did_you_mean(header)} the first line names the columns: {_COLUMNS}".lstrip(),
+            hint=labels_alone(header)
+            or f"{_separated(header) or did_you_mean(header)} the first line names the columns: {_COLUMNS}".lstrip(),
             code="UPM-E035",
         )
     return header

@@ -184,6 +184,12 @@ def _content_format(path: Path, format: str) -> str:
     chosen = (format_of(path.name) or ("parquet" if magic == _PARQUET else "jsonl")) if format == "auto" else format
     if chosen == "parquet" and magic != _PARQUET:
         raise InvalidError(f"{path} is not a Parquet file", hint="name its format with --format", code="UPM-E035")
+    if chosen != "parquet" and magic == _PARQUET:
+        raise InvalidError(
+            f"{path} is a Parquet file, not lines of text",
+            hint="leave --format out; prediction logs of agents, with outcomes, are lines of JSON",
+            code="UPM-E035",
+        )
     if chosen != "parquet" and b"\0" in peek(path):
         raise InvalidError(
             f"{path} is binary (or UTF-16), not lines of UTF-8 text",

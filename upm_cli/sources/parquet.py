@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from upm_cli.core.lookalikes import REQUIRED, did_you_mean
+from upm_cli.core.lookalikes import REQUIRED, did_you_mean, labels_alone
 from upm_cli.core.records import SourcePosition
 from upm_cli.errors import InvalidError
 from upm_cli.sources.base import Chunk, storable
@@ -86,7 +86,7 @@ def _check_columns(schema: pa.Schema, path: str) -> None:
         problem = f"has no column {', '.join(missing)}" if missing else f"has the column {twice[0]} twice"
         raise InvalidError(
             f"{path} {problem}",
-            hint=f"{did_you_mean(schema.names)} columns are {_COLUMNS}".lstrip(),
+            hint=labels_alone(schema.names) or f"{did_you_mean(schema.names)} columns are {_COLUMNS}".lstrip(),
             code="UPM-E035",
         )
 

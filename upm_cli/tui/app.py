@@ -137,7 +137,8 @@ class Dashboard(Acting):
             self.base.verify(every)
 
     async def action_up(self) -> None:
-        """Take the filter away; without one go one level up."""
+        """Take the filter away; without one go one level up. What is said in the corner goes too."""
+        self.clear_notifications()
         listing = self.base.listing
         if listing is not None and listing.filter:
             listing.set_filter(Filter())

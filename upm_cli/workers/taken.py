@@ -1,4 +1,4 @@
-"""Workers that somebody else runs: said before anything is started, or when they were taken over, with who it is."""
+"""Workers that somebody else runs: said before anything is started, or when they turn out to be, with who it is."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -29,13 +29,16 @@ def refuse_taken(store: "Store", clock: Clock, settings: "Settings", children: S
 
 
 def refuse_taken_over(store: "Store", children: Sequence[Child]) -> None:
-    """Raise BusyError, naming the holder, when a worker that was started here runs elsewhere by now."""
+    """Raise BusyError, naming the holder, when a worker that was started here runs elsewhere.
+
+    It may have been quicker by a moment, or have taken over what ran here: from outside both look the same.
+    """
     found = _taken(store, children)
     if found is not None:
         worker, holder = found
         raise BusyError(
-            f"{worker} was taken over by {_who(holder)}; what this run had not committed is left to it",
-            hint="nothing is lost; upm ps shows who works",
+            f"{worker} is busy, held by {_who(holder)}; what this run had not committed is left to it",
+            hint="nothing is lost: wait for it; upm ps and upm status show who works",
             code="UPM-E075",
             context=_about(worker, holder),
         )
