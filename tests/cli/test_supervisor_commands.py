@@ -220,6 +220,16 @@ def test_logs_prints_the_last_lines_of_one_or_of_all_in_the_order_of_time(fresh:
     assert "there are supervisor, trainer-main" in ran.err
 
 
+def test_logs_of_a_job_are_those_of_the_process_that_does_it(up: Shell) -> None:
+    for name in ("pool-1", "drift-a"):  # it had a process of its own, before there were as many trainers
+        file = LogFile(up.home, name, most_bytes=10_000, keep=1)
+        file.write([line(1, name, f"said by {name}")])
+        file.close()
+    ran = up("logs", "drift-a", "--json")
+    assert [each["text"] for each in ran.json["lines"]] == ["said by pool-1"]
+    assert "drift-a is one of the jobs of pool-1" in ran.err
+
+
 def test_logs_without_any_say_where_they_come_from(fresh: Shell) -> None:
     assert "nothing was said yet: upm up" in fresh("logs", "-o", "table").err
     fresh.refused(4, "UPM-E173", "logs", "supervisor")
