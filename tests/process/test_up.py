@@ -198,7 +198,7 @@ def test_in_the_background_it_drains_when_it_is_asked_to(site: Site) -> None:
     code, out, _ = site.run("logs", "supervisor", "-n", "50", "--json")
     told = [line["text"] for line in json.loads(out)["lines"]]
     assert told[-1] == "ended"
-    assert "stopping: everything has been learned and judged" in told
+    assert "stopping: every full batch has been learned and judged" in told
 
 
 def test_a_trainer_that_was_stopped_and_wakes_up_later_is_fenced(site: Site) -> None:

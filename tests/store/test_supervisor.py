@@ -378,7 +378,7 @@ def test_a_drain_finishes_ingest_then_trainers_then_monitors_and_ends_with_0(
         world.at(second, finish(label))
     assert world.run(120) == 0
     assert order == ["ingest-main", "ingest-main", "trainer-main", "ingest-main", "trainer-main", "drift-main"]
-    assert "stopping: everything has been learned and judged" in world.lines("supervisor")
+    assert "stopping: every full batch has been learned and judged" in world.lines("supervisor")
 
 
 def test_a_signal_cuts_a_drain_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

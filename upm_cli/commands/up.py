@@ -58,7 +58,8 @@ def up(
 def down(
     ctx: Context,
     drain: Annotated[
-        bool, typer.Option("--drain", help="First learn and judge all that has been read; nothing new is read.")
+        bool,
+        typer.Option("--drain", help="First learn and judge what has been read, whole batches; nothing new is read."),
     ] = False,
 ) -> None:
     """Ask the supervisor to end; its workers finish their batches and commit. With --wait DUR, wait until it has.

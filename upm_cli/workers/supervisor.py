@@ -101,7 +101,7 @@ class Supervisor:
         self._ensure_trainers()
         with self._store.write(actor=actor) as tx:
             self._granted = wishes.begin(tx, actor=actor, now_ms=self._clock.now_ms()).serial
-        self._log.say(f"started (pid {os.getpid()}, at most {max_workers(self._settings)} worker processes)")
+        self._log.say(f"started (pid {os.getpid()}, at most {max_workers(self._settings)} processes for trainers)")
 
     def _ensure_trainers(self) -> None:
         for default in self._settings.supervisor.default_trainers:
@@ -236,7 +236,7 @@ class Supervisor:
     def _consider_the_end(self) -> None:
         """End after a drain; or when every worker of every trainer was given up, which whoever started us must hear."""
         if self._mode is Mode.DRAIN and not self.crew.left_to_drain():
-            self._stop("everything has been learned and judged", ExitCode.DONE)
+            self._stop("every full batch has been learned and judged", ExitCode.DONE)
         working = [child for child in self.crew.children.values() if any(job.name for job in child.jobs)]
         if self._mode is not Mode.STOP and working and all(child.state.phase is Phase.FATAL for child in working):
             said = "; ".join(f"{child.name}: {child.state.reason}" for child in working[:3])
