@@ -1,5 +1,6 @@
 """The `upm` program: its commands, and the one place where its errors become messages and exit codes."""
 
+import codecs
 import contextlib
 import gc
 import os
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 import typer.completion
 
-from upm_cli import __version__, procs
+from upm_cli import __version__, procs, signs
 from upm_cli.clock import Clock, SystemClock
 from upm_cli.commands._coerce import use_plain_values
 from upm_cli.commands._context import Context, Globals
@@ -70,6 +71,7 @@ _COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("completion", "completion", "Setup"),
     ("version", "version", "Setup"),
 )
+_PLAINLY = "upm.plainly"  # how the streams encode what they can't: see signs.py
 _ENTRIES = {name: Entry(name, module, panel) for name, module, panel in _COMMANDS}
 EPILOG = (
     "\b\nNew here?  upm demo        Your own data?  upm init\n"
@@ -144,13 +146,17 @@ def entry_point() -> None:
 
 
 def _make_streams_usable() -> None:
-    """Give closed streams a place to go, so that no file we open takes their number; escape what they can't encode."""
+    """Give closed streams a place to go, so that no file we open takes their number, and plain signs for others.
+
+    What a stream's encoding has no sign for, and no plain one stands for it, is escaped.
+    """
+    codecs.register_error(_PLAINLY, signs.instead)
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if fd == 0 else "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_PLAINLY)
 
 
 def _complete(root: Any) -> int:

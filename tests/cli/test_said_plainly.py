@@ -4,6 +4,7 @@ import getpass
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,3 +164,11 @@ def test_another_place_under_a_known_name_wants_another_name(fresh: Shell) -> No
     fresh("adapter", "add", "edge", "--path", str(fresh.folder / "models"))
     ran = fresh.refused(2, "UPM-E121", "adapter", "add", "edge", "--path", str(fresh.folder / "others"))
     assert "choose another name" in ran.err
+
+
+def test_where_the_encoding_has_no_signs_plain_ones_stand_for_them(fresh: Shell, on_path: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "upm_cli", "-C", str(fresh.folder), "status", "-o", "table"]
+    env = {**on_path, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(words, env=env, capture_output=True, check=True)
+    assert "\\" not in ran.stdout.decode("ascii")
+    assert "----" in ran.stdout.decode("ascii")

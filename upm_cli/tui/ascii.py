@@ -4,64 +4,11 @@ So nothing can be forgotten: what Textual draws (borders, scroll bars, the palet
 for as many columns as before.
 """
 
-from typing import Final
-
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-_SIGNS: Final = {
-    "─━╌╍┄┅┈┉╴╶╸╺═–—": "-",
-    "│┃╎╏┆┇┊┋╵╷║▏▕▎▍▌▐": "|",
-    "┌┍┎┏┐┑┒┓└┕┖┗┘┙┚┛├┝┣┤┥┫┬┯┳┴┷┻┼╋╭╮╰╯╔╗╚╝╠╣╦╩╬": "+",
-    "▁▔": "_",
-    "▂": ".",
-    "▃": ":",
-    "▄▀": "-",
-    "▅": "=",
-    "▆": "+",
-    "▇": "*",
-    "█■▪": "#",
-    "░": ".",
-    "▒": ":",
-    "▓": "%",
-    "●◉": "*",
-    "○◌": "o",
-    "◐◑◒◓": "%",
-    "◆◈": "#",
-    "◇": "o",
-    "‖": "=",
-    "✓✔": "v",
-    "✗✘✕": "x",
-    "▶►▸❯›": ">",
-    "◀◂‹«": "<",
-    "»": ">",
-    "▲▴↑⬆": "^",
-    "▼▾↓⬇": "v",
-    "→⇒⟶": ">",
-    "←⇐⟵": "<",
-    "⇄↔": "~",
-    "↶↷↻⟳↺": "@",
-    "…": ".",
-    "·•∙": ".",
-    "≥": ">",
-    "≤": "<",
-    "×": "x",
-    "±": "~",
-    "“”„": '"',
-    "‘’": "'",
-    "❄": "*",
-    "🔎": "? ",
-    "⭘": "o",
-}
-TABLE: Final = {ord(sign): plain for signs, plain in _SIGNS.items() for sign in signs}
-
-
-def plain_signs(text: str) -> str:
-    """Return `text` with every sign that is drawn here replaced; braille becomes dots, so nobody draws with it."""
-    if text.isascii():
-        return text
-    return "".join("." if 0x2800 <= ord(c) <= 0x28FF else c for c in text.translate(TABLE))
+from upm_cli.signs import plain_signs
 
 
 class PlainSigns(LineFilter):

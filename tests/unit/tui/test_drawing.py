@@ -10,8 +10,8 @@ from textual.theme import BUILTIN_THEMES
 
 from upm_cli.core.records import Mode, Snapshot
 from upm_cli.ops.strips import Strip
+from upm_cli.signs import TABLE, plain_signs
 from upm_cli.tui import contests, rollout_text
-from upm_cli.tui.ascii import TABLE, plain_signs
 from upm_cli.tui.board import Board
 from upm_cli.tui.drift_rows import strip_rows
 from upm_cli.tui.flow import Flow
