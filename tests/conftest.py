@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import signal
 import sys
 
 import pytest
@@ -16,6 +17,12 @@ UNTRACED = (
     "test_learning_streams.py",
     "test_roles.py",
 )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start: what a script runs with `&` ignores it, and so do its own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
