@@ -92,7 +92,7 @@ def moments(*words: str) -> list[int]:
     code, left = killed(many, *words)
     assert code == 0
     count = many - left
-    return sorted({*range(1, count, max(1, count // 5)), *range(max(1, count - 6), count + 1)})
+    return sorted({*range(1, count, max(1, count // 3)), *range(max(1, count - 4), count + 1)})
 
 
 def all_bytes(folder: Path) -> int:
