@@ -256,11 +256,12 @@ def lean(svg: str) -> str:
 
 
 def words(svg: str) -> str:
-    """Return what can be read in a picture, line by line."""
+    """Return what can be read in a picture, line by line, but for the bytes of models: processors differ in those."""
     lines: dict[float, list[tuple[float, str]]] = {}
     for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
         lines.setdefault(float(text.get("y", 0)), []).append((float(text.get("x", 0)), "".join(text.itertext())))
-    return "\n".join("".join(part for _, part in sorted(line)) for _, line in sorted(lines.items()))
+    found = "\n".join("".join(part for _, part in sorted(line)) for _, line in sorted(lines.items()))
+    return re.sub(r"(sha256\s)[0-9a-f]{8}|\b[\d,]+(\sB\b)", r"\1…\2", found)
 
 
 PICTURES = {
