@@ -18,7 +18,7 @@ from upm_cli.store import adapters
 
 if TYPE_CHECKING:
     from upm_cli.config.schema import Settings
-    from upm_cli.store.session import Reader, Store
+    from upm_cli.store.session import Reader, Store, Tx
 
 MOST_NAME = 256  # characters of a tenant's name
 
@@ -211,18 +211,23 @@ def remove(
             raise NotFoundError(f"adapter {key} has no tenant {min(missing)!r}", hint=hint, code="UPM-E122")
         going = [row for row in rows if not tenants or row.tenant_id in tenants]
         if not dry_run:
-            for row in going:
-                adapters.remove(tx, key, row.tenant_id)
-            tx.ledger(
-                "adapter.remove",
-                key,
-                trainer=rows[0].trainer,
-                kind=rows[0].kind,
-                location=rows[0].location,
-                tenants=[row.tenant_id for row in going],
-                reason=reason,
-            )
+            take_out(tx, key, going, reason)
     return going
+
+
+def take_out(tx: "Tx", key: str, rows: Sequence[Adapter], reason: str) -> None:
+    """Remove `rows` of the adapter `key`, at least one, and put it on the record. Nobody is asked."""
+    for row in rows:
+        adapters.remove(tx, key, row.tenant_id)
+    tx.ledger(
+        "adapter.remove",
+        key,
+        trainer=rows[0].trainer,
+        kind=rows[0].kind,
+        location=rows[0].location,
+        tenants=[row.tenant_id for row in rows],
+        reason=reason,
+    )
 
 
 def exist(reader: "Reader", trainer: str | None = None) -> bool:

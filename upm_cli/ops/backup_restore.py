@@ -18,6 +18,7 @@ from upm_cli.core import backup
 from upm_cli.core.backup import About
 from upm_cli.errors import StorageError, UpmError, UsageError
 from upm_cli.ops import backup_check
+from upm_cli.ops.adapters import take_out
 from upm_cli.store import activations, adapters, backupfile, fsio, keys, reserve, trainers
 from upm_cli.store.folders import Folder
 from upm_cli.store.session import Store
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from upm_cli.core.records import Adapter
-    from upm_cli.store.session import Tx
 
 STAGE: Final = ".upm-restoring"
+_WHY_LEFT_OUT: Final = "restored from a backup: the project it was made from may hand models there"
 _ROOM_BYTES: Final = 64 << 20  # besides what is unpacked: kept states, the reserve
 
 
@@ -153,7 +154,7 @@ def _make_its_own(
                 reason=reason,
             )
             for key, group in () if with_adapters else named.items():
-                _leave_out(tx, key, group)
+                take_out(tx, key, group, _WHY_LEFT_OUT)
             is_live = any(activations.live(tx, row.name) for row in trainers.list_all(tx))
     finally:
         store.close()
@@ -161,20 +162,6 @@ def _make_its_own(
         reserve.keep(home)
     commands = tuple(_command(key, group) for key, group in named.items())
     return ((), tuple(named)) if with_adapters else (commands, ())
-
-
-def _leave_out(tx: "Tx", key: str, rows: "Sequence[Adapter]") -> None:
-    for row in rows:
-        adapters.remove(tx, key, row.tenant_id)
-    tx.ledger(
-        "adapter.remove",
-        key,
-        trainer=rows[0].trainer,
-        kind=rows[0].kind,
-        location=rows[0].location,
-        tenants=[row.tenant_id for row in rows],
-        reason="restored from a backup: the project it was made from may hand models there",
-    )
 
 
 def _command(key: str, rows: "Sequence[Adapter]") -> str:
